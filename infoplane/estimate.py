@@ -1,0 +1,273 @@
+"""Numbers that know how sure they are: `Estimate`, and the `FisherShannonPoint` made of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from statistics import NormalDist
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Estimate(float):
+    """A number estimated from a sample: a `float` that also carries its standard error.
+
+    It behaves as its value in arithmetic, comparisons and NumPy; the result of such an operation is a
+    plain `float`, because the error of a sum or a product is not known from the errors of its parts.
+
+    Parameters
+    ----------
+    value : float
+        The estimate.
+    standard_error : float
+        Its standard error, in the same unit; `nan` where none is known.
+    method : str
+        What was really used to compute it, for example ``"knn"``.
+    n, d : int
+        Number of observations and of dimensions.
+    positive : bool, default False
+        Whether the quantity is positive, like an entropy power; the interval is then symmetric on the
+        log scale and never reaches zero.
+
+    Examples
+    --------
+    >>> from infoplane import Estimate
+    >>> h = Estimate(1.42131, standard_error=0.00712, method="knn", n=10_000, d=1)
+    >>> h
+    1.4213 ± 0.0071 (knn, n=10000)
+    >>> h + 1
+    2.42131
+    >>> f"{h:.2f}"
+    '1.42'
+    """
+
+    __slots__ = ("_d", "_method", "_n", "_positive", "_standard_error")
+
+    _standard_error: float
+    _method: str
+    _n: int
+    _d: int
+    _positive: bool
+
+    def __new__(
+        cls, value: float, *, standard_error: float, method: str, n: int, d: int, positive: bool = False
+    ) -> Estimate:
+        """Join a value with what is known of it."""
+        self = super().__new__(cls, value)
+        for name, field in (
+            ("_standard_error", float(standard_error)),
+            ("_method", method),
+            ("_n", int(n)),
+            ("_d", int(d)),
+            ("_positive", bool(positive)),
+        ):
+            object.__setattr__(self, name, field)
+        return self
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of the value."""
+        return self._standard_error
+
+    @property
+    def method(self) -> str:
+        """The method that was really used, never ``"auto"``."""
+        return self._method
+
+    @property
+    def n(self) -> int:
+        """Number of observations."""
+        return self._n
+
+    @property
+    def d(self) -> int:
+        """Number of dimensions."""
+        return self._d
+
+    @property
+    def positive(self) -> bool:
+        """Whether the quantity is positive by definition."""
+        return self._positive
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Confidence interval from the normal approximation.
+
+        Parameters
+        ----------
+        level : float, default 0.95
+            Probability that the interval is meant to cover the truth, in (0, 1). The bias of the
+            method is not included: see the method's notes for when it is negligible.
+
+        Returns
+        -------
+        tuple of float
+            Lower and upper end. For a positive quantity they are value·exp(∓z·se/value).
+
+        Examples
+        --------
+        >>> from infoplane import Estimate
+        >>> low, high = Estimate(2.0, standard_error=0.1, method="knn", n=100, d=1).interval()
+        >>> round(low, 3), round(high, 3)
+        (1.804, 2.196)
+        """
+        if not 0 < level < 1:
+            raise ValueError(f"`level` must lie in (0, 1), got {level!r}")
+        value, z = float(self), NormalDist().inv_cdf(0.5 + level / 2)
+        if self._positive and value > 0:
+            factor = math.exp(z * self._standard_error / value)
+            return value / factor, value * factor
+        return value - z * self._standard_error, value + z * self._standard_error
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"an Estimate cannot be changed: {name!r}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"an Estimate cannot be changed: {name!r}")
+
+    def __repr__(self) -> str:
+        value, error = float(self), self._standard_error
+        if math.isfinite(value) and math.isfinite(error) and error > 0:
+            # Two digits of the error, and the value to the same place.
+            decimals = 1 - math.floor(math.log10(error))
+            if decimals <= 8 and abs(value) < 1e9:
+                shown = f"{value:.{max(0, decimals)}f} ± {error:.{max(0, decimals)}f}"
+            else:
+                digits = max(0, math.floor(math.log10(max(abs(value), error))) + decimals)
+                shown = f"{value:.{digits}e} ± {error:.1e}"
+        else:
+            shown = f"{value:.6g} ± {error:.2g}"
+        return f"{shown} ({self._method}, n={self._n})"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return format(float(self), spec) if spec else str(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        rebuild = partial(
+            type(self),
+            standard_error=self._standard_error,
+            method=self._method,
+            n=self._n,
+            d=self._d,
+            positive=self._positive,
+        )
+        return rebuild, (float(self),)
+
+
+@dataclass(frozen=True, eq=False)
+class FisherShannonPoint:
+    """A place in the Fisher–Shannon plane, with standard errors.
+
+    Attributes
+    ----------
+    entropy : Estimate
+        Differential entropy H in nats.
+    entropy_power : Estimate
+        N = exp(2H/d)/(2πe), in squared units of the data.
+    fisher_information : ndarray of shape (d, d)
+        Fisher information matrix J = E[s sᵀ], s = ∇ log f, in inverse squared units of the data.
+    fisher_trace : Estimate
+        tr J.
+    product : Estimate
+        N·tr J/d, without unit: at least 1, and equal to 1 for isotropic Gaussians (Stam's inequality).
+        An estimate may fall below 1 by its sampling error.
+    """
+
+    entropy: Estimate
+    entropy_power: Estimate
+    fisher_information: NDArray[np.float64]
+    fisher_trace: Estimate
+    product: Estimate
+
+    @classmethod
+    def from_estimates(
+        cls,
+        entropy: Estimate,
+        fisher_information: NDArray[np.float64],
+        fisher_trace: Estimate,
+        *,
+        covariance: float = 0.0,
+    ) -> FisherShannonPoint:
+        """Derive entropy power and product from H, J and the sampling covariance of Ĥ and tr Ĵ.
+
+        Parameters
+        ----------
+        entropy : Estimate
+            Ĥ in nats.
+        fisher_information : ndarray of shape (d, d)
+            Ĵ.
+        fisher_trace : Estimate
+            tr Ĵ.
+        covariance : float, default 0
+            Cov(Ĥ, tr Ĵ); spread-out data have a large H and a small J, so it is usually negative.
+        """
+        d = entropy.d
+        power = power_of_entropy(entropy)
+        value = float(power) * float(fisher_trace) / d
+        of_power = (2 / d * entropy.standard_error) ** 2
+        of_trace = (fisher_trace.standard_error / fisher_trace) ** 2
+        relative_variance = max(of_power + of_trace + 2 * (2 / d) * covariance / fisher_trace, 0.0)
+        methods = dict.fromkeys((entropy.method, fisher_trace.method))
+        product = Estimate(
+            value,
+            standard_error=value * math.sqrt(relative_variance),
+            method="+".join(methods),
+            n=entropy.n,
+            d=d,
+            positive=True,
+        )
+        return cls(entropy, power, fisher_information, fisher_trace, product)
+
+    @property
+    def d(self) -> int:
+        """Number of dimensions."""
+        return self.entropy.d
+
+    @property
+    def n(self) -> int:
+        """Number of observations."""
+        return self.entropy.n
+
+    def __repr__(self) -> str:
+        rows = (
+            ("H", self.entropy),
+            ("N", self.entropy_power),
+            ("tr J", self.fisher_trace),
+            ("N·tr J/d", self.product),
+        )
+        body = "\n".join(f"  {name:<9}{value}" for name, value in rows)
+        return f"FisherShannonPoint(d={self.d})\n{body}"
+
+
+def power_of_entropy(entropy: Estimate) -> Estimate:
+    """Entropy power N = exp(2H/d)/(2πe) of an estimated entropy, corrected for the curvature of exp.
+
+    With Ĥ ~ N(H, se²), E[exp(2Ĥ/d)] = exp(2H/d + 2se²/d²); the factor is divided out. The standard error
+    is N·(2/d)·se(Ĥ), and the log-scale interval is the image of the interval of H.
+
+    Parameters
+    ----------
+    entropy : Estimate
+        Ĥ in nats.
+
+    Raises
+    ------
+    OverflowError
+        If N lies outside the range of normal float64 numbers.
+    """
+    d, error = entropy.d, entropy.standard_error
+    curvature = 2 * (error / d) ** 2 if math.isfinite(error) else 0.0
+    log_power = 2 / d * float(entropy) - curvature - math.log(2 * math.pi * math.e)
+    if not -708 < log_power < 709:
+        raise OverflowError(
+            f"the entropy power exp({log_power:.1f}) is outside the range of float64; "
+            "rescale `x`, or use its entropy"
+        )
+    power = math.exp(log_power)
+    return Estimate(
+        power, standard_error=power * 2 / d * error, method=entropy.method, n=entropy.n, d=d, positive=True
+    )

@@ -1,0 +1,182 @@
+"""Kernel density estimates: leave-one-out entropy and the debiased Fisher functional."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infoplane.estimators.base import Array, EntropyFit, FisherFit, admissible, debiased, evenly, least_rows
+from infoplane.estimators.kernel_density import LineKernels, PairKernels, ScoreField
+from infoplane.sample import Sample
+
+# Points over which the likelihood that chooses a bandwidth is averaged.
+_SELECTION_POINTS = 500
+
+
+@dataclass(frozen=True)
+class KDE:
+    """Leave-one-out Gaussian kernel density estimates on whitened data, corrected for their own noise.
+
+    Entropy: H = −mean log f̂₋ᵢ(x_i) with bandwidths h_j ∝ r_k(j)^{1/2}, r_k(j) the distance of x_j to its
+    √n-th neighbour, and the scale that maximises the leave-one-out likelihood. In one dimension this is
+    Abramson's square root law h_j ∝ f^{−1/2}; beyond, his law h_j ∝ r_k^{d/2} has the larger error.
+
+    Fisher information: with the leave-one-out score ŝ, its Jacobian and its estimated sampling variance V̂,
+    Rayleigh's form of the variational bound tr J ≥ −2E div v − E|v|² is
+    J = B(S − V̂)⁻¹B, B = −mean ∇ŝ, S = mean ŝŝᵀ, exact for Gaussians at every bandwidth and raised to
+    J ⪰ Σ̂⁻¹ (Cramér–Rao) where it falls below. One dimension is binned and transformed in O(n log n); from
+    d = 3 the bandwidths adapt as for the entropy.
+
+    A Student t (ν = 4) of mass 1/n lies under the kernels and carries the tails.
+
+    Parameters
+    ----------
+    bandwidth : float, optional
+        In units of the whitened data (of the robust scale in one dimension); by default chosen by
+        leave-one-out likelihood, widened for the Fisher information by 1.6 (d = 1) or 1.3.
+    max_points : int, default 20000
+        Points at which a pair sum is evaluated at most (evenly spread over the sample's radii); all n are
+        always used as sources.
+
+    Notes
+    -----
+    Pair sums cost O(m n d) and, with the Jacobian, O(m n d²) in O(n + m d²) memory. Do not use it for
+    entropy above d ≈ 4 or for Fisher information above d ≈ 10: the smoothing bias takes over. J is biased
+    low where the density has kinks or edges (Laplace −15 %, gamma(3) −25 % at n = 10⁴), and on densities
+    with J = ∞ (uniform, exponential) it returns a finite number that grows with n.
+
+    References
+    ----------
+    I. S. Abramson, Ann. Statist. 10 (1982) 1217–1223.
+    A. J. Stam, Inf. Control 2 (1959) 101–112.
+    P. K. Bhattacharya, Ann. Inst. Statist. Math. 19 (1967) 1–9.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import KDE, fisher_trace
+    >>> x = np.random.default_rng(0).standard_normal(2000)
+    >>> abs(fisher_trace(x, method=KDE()) - 1) < 0.15
+    True
+    """
+
+    bandwidth: float | None = None
+    max_points: int = 20_000
+
+    def __post_init__(self) -> None:
+        if self.bandwidth is not None and not (math.isfinite(self.bandwidth) and self.bandwidth > 0):
+            raise ValueError(f"`bandwidth` must be a positive number, got {self.bandwidth!r}")
+        if self.max_points < 1:
+            raise ValueError(f"`max_points` must be positive, got {self.max_points!r}")
+
+    @property
+    def name(self) -> str:
+        """What `Estimate.method` says."""
+        return "kde"
+
+    def entropy(self, sample: Sample) -> EntropyFit:
+        """Differential entropy in nats.
+
+        Parameters
+        ----------
+        sample : Sample
+            At least max(5d, 20) distinct rows.
+        """
+        n, d = sample.n, sample.d
+        self._check(sample)
+        kernels = PairKernels(sample.whitened, power=0.5)
+        reference = (4 / ((d + 2) * n)) ** (1 / (d + 4))
+        h = self.bandwidth or kernels.likelihood_bandwidth(_selection(sample), reference)
+        rows = evenly(sample.radial_order, self.max_points)
+        log_density = kernels.log_density(sample.whitened[rows], rows, np.array([h]))[:, 0]
+        influence = np.full(n, math.nan)
+        influence[rows] = log_density.mean() - log_density
+        error = float(log_density.std(ddof=1)) / math.sqrt(rows.size)
+        return EntropyFit(sample.log_volume - float(log_density.mean()), error, influence)
+
+    def fisher(self, sample: Sample) -> FisherFit:
+        """Fisher information matrix in original units.
+
+        Parameters
+        ----------
+        sample : Sample
+            At least max(5d, 20) distinct rows.
+        """
+        self._check(sample)
+        if sample.d == 1:
+            rows, field = np.arange(sample.n), self._line(sample).own_field()
+        else:
+            kernels, h = self._pairs(sample)
+            rows = self._rows(sample)
+            field = kernels.field(sample.whitened[rows], rows, h)
+        correction, whitened = _rayleigh(field)
+        matrix = sample.matrix_from_whitened(sample.covariance_shrinkage * admissible(whitened))
+        metric = sample.whitener.T @ sample.whitener
+        pulled = field.score @ correction.T
+        terms = -2 * np.einsum("ij,mij->m", correction.T @ metric, field.jacobian)
+        terms -= np.einsum("mi,ij,mj->m", pulled, metric, pulled)
+        influence = np.full(sample.n, math.nan)
+        influence[rows] = terms - terms.mean()
+        return FisherFit(matrix, float(terms.std(ddof=1)) / math.sqrt(rows.size), influence)
+
+    def score(self, sample: Sample, points: Array | None) -> Array:
+        """Score in original units, with the same linear correction as the Fisher information.
+
+        Parameters
+        ----------
+        sample : Sample
+            The data.
+        points : ndarray of shape (m, d) or None
+            Whitened points; None for the sample's own, each left out of the kernel sum at its place.
+        """
+        self._check(sample)
+        if sample.d == 1:
+            line = self._line(sample)
+            own = line.own_field()
+            field = own if points is None else line.field(points)
+        else:
+            kernels, h = self._pairs(sample)
+            rows = self._rows(sample)
+            own = kernels.field(sample.whitened[rows], rows, h)
+            everywhere = np.arange(sample.n)
+            field = (
+                kernels.field(sample.whitened, everywhere, h)
+                if points is None
+                else kernels.field(points, None, h)
+            )
+        return field.score @ _rayleigh(own)[0].T @ sample.whitener.T
+
+    def _check(self, sample: Sample) -> None:
+        sample.require_rows(least_rows(sample.d), self.name)
+        sample.require_distinct_rows(self.name)
+
+    def _line(self, sample: Sample) -> LineKernels:
+        return LineKernels(sample.whitened[:, 0], self.bandwidth, widening=1.6)
+
+    def _pairs(self, sample: Sample) -> tuple[PairKernels, float]:
+        n, d = sample.n, sample.d
+        # Curved densities in the plane are better served by equal bandwidths.
+        kernels = PairKernels(sample.whitened, power=0.0 if d == 2 else 0.5)
+        if self.bandwidth is not None:
+            return kernels, self.bandwidth
+        reference = (4 / ((d + 4) * n)) ** (1 / (d + 6))
+        return kernels, 1.3 * kernels.likelihood_bandwidth(_selection(sample), reference)
+
+    def _rows(self, sample: Sample) -> NDArray[np.intp]:
+        # The Jacobians of all points are held at once, in at most 160 MB.
+        return evenly(sample.radial_order, min(self.max_points, 20_000_000 // sample.d**2))
+
+
+def _selection(sample: Sample) -> NDArray[np.intp]:
+    return evenly(sample.radial_order, _SELECTION_POINTS)
+
+
+def _rayleigh(field: ScoreField) -> tuple[Array, Array]:
+    """Best linear correction C of a score field, C = B(S − V̂)⁻¹, and the bound B(S − V̂)⁻¹B it attains."""
+    slope = -field.jacobian.mean(axis=0)
+    second = debiased(field.score.T @ field.score / len(field.score), field.variance)
+    correction = np.linalg.solve(second, slope).T
+    return correction, correction @ slope

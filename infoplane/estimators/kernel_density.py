@@ -1,0 +1,309 @@
+"""Gaussian kernel densities that leave each point out: log density, score field, likelihood bandwidth.
+
+`PairKernels` sums over pairs in any dimension, with bandwidths that may adapt to the density; `LineKernels`
+bins and transforms in one. Both mix in a background of mass 1/n, a Student t with ν = 4, which carries the
+tails: where no kernel reaches, the score is the background's and nothing overflows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+from infoplane.kernels.binning import BinnedSample
+from infoplane.kernels.jit import over_rows
+from infoplane.kernels.neighbors import kth_distances
+from infoplane.kernels.pairs import log_sums, moments
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+_NU = 4.0
+_LOG_2PI = math.log(2 * math.pi)
+_NOWHERE = np.intp(-1)
+# How often the line is binned again, each time six times as fine, for data in distant narrow clusters.
+_REFINEMENTS = 5
+
+
+class ScoreField(NamedTuple):
+    """Score s (m, d), Jacobian ∇s (m, d, d) and the mean sampling covariance of s (d, d)."""
+
+    score: Array
+    jacobian: Array
+    variance: Array
+
+    def in_units_of(self, scale: float) -> ScoreField:
+        """Convert a field over x/scale to one over x."""
+        return ScoreField(self.score / scale, self.jacobian / scale**2, self.variance / scale**2)
+
+
+class PairKernels:
+    """Kernels at the rows of `z` with bandwidths h·b_j; b_j = 1, or (r_k(j)/geometric mean)^power.
+
+    r_k(j) is the distance to the k-th neighbour, k = max(√n, 2d). A point i that is one of j's k neighbours
+    has helped to choose b_j; leaving i out then uses the distance to the (k+1)-th, so that no trace of i is
+    left. Skipping this inflates the Fisher information by 35 % at d = 2, n = 1000.
+
+    Parameters
+    ----------
+    z : ndarray of shape (n, d)
+        Whitened sample, distinct rows.
+    power : float, default 0
+        Exponent of the adaptation; 0 keeps the bandwidths equal.
+    """
+
+    def __init__(self, z: Array, power: float = 0.0) -> None:
+        n, d = z.shape
+        self._z = z
+        self._sources = np.ascontiguousarray(z.T)
+        if power == 0.0:
+            self._precision = self._precision_loo = np.ones(n)
+            self._offset = self._offset_loo = np.zeros(n)
+            self._reach = np.full(n, -1.0)
+            return
+        k = min(max(round(math.sqrt(n)), 2 * d), n - 2)
+        distances = kth_distances(z, k, k + 1).T
+        log_b = power * np.log(distances)
+        log_b -= log_b[0].mean()
+        self._precision, self._precision_loo = np.exp(-2 * log_b)
+        self._offset, self._offset_loo = -d * log_b
+        # The margin covers the rounding of a distance that was squared again.
+        self._reach = distances[0] ** 2 * (1 + 1e-9)
+
+    def log_density(self, targets: Array, own: Rows | None, bandwidths: Array) -> Array:
+        """Log density at the targets for each bandwidth h, background included.
+
+        Parameters
+        ----------
+        targets : ndarray of shape (m, d)
+            Where.
+        own : ndarray of shape (m,) or None
+            The row of each target in the sample, to be left out; None for other points.
+        bandwidths : ndarray of shape (q,)
+            The h.
+
+        Returns
+        -------
+        ndarray of shape (m, q)
+            log f̂.
+        """
+        (n, d), m = self._z.shape, len(targets)
+        sums = np.empty((m, bandwidths.size))
+        rows = np.full(m, _NOWHERE) if own is None else own
+        over_rows(
+            log_sums, m, targets, rows, self._sources, self._precision, self._offset,
+            self._precision_loo, self._offset_loo, self._reach, bandwidths**-2.0, sums,
+        )  # fmt: skip
+        sums -= self._log_norm(own) + d * np.log(bandwidths)
+        return np.logaddexp(math.log1p(-1 / n) + sums, _background(targets)[0][:, None] - math.log(n))
+
+    def field(self, targets: Array, own: Rows | None, h: float) -> ScoreField:
+        """Score, its Jacobian and its sampling variance at the targets.
+
+        Parameters
+        ----------
+        targets : ndarray of shape (m, d)
+            Where.
+        own : ndarray of shape (m,) or None
+            The row of each target in the sample, to be left out; None for other points.
+        h : float
+            Bandwidth.
+        """
+        (n, d), m = self._z.shape, len(targets)
+        log_sum, score = np.empty(m), np.empty((m, d))
+        jacobian, variance = np.empty((m, d, d)), np.empty((m, d, d))
+        rows = np.full(m, _NOWHERE) if own is None else own
+        # The kernel works at unit bandwidth: lengths are divided by h, derivatives with them.
+        over_rows(
+            moments, m, targets / h, rows, self._sources / h, self._precision, self._offset,
+            self._precision_loo, self._offset_loo, self._reach / h**2, log_sum, score, jacobian, variance,
+        )  # fmt: skip
+        score /= h
+        jacobian /= h**2
+        variance /= h**2
+        log_kernel = log_sum - self._log_norm(own) - d * math.log(h)
+        return _with_background(targets, log_kernel, score, jacobian, variance, n)
+
+    def likelihood_bandwidth(self, rows: Rows, start: float) -> float:
+        """The h that maximises the leave-one-out likelihood at some rows of the sample.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (m,)
+            At which rows; a few hundred are enough.
+        start : float
+            A reference bandwidth to search around.
+        """
+        targets = self._z[rows]
+        return best_bandwidth(lambda hs: self.log_density(targets, rows, hs).mean(axis=0), start)
+
+    def _log_norm(self, own: Rows | None) -> float:
+        n, d = self._z.shape
+        return math.log(n if own is None else n - 1) + 0.5 * d * _LOG_2PI
+
+
+class LineKernels:
+    """Equal kernels in one dimension, binned finely enough that no bandwidth of interest notices.
+
+    Lengths are in units of a robust scale, the smaller of the standard deviation and the interquartile
+    range over 1.349, so that a few outliers do not stretch the kernels.
+
+    Parameters
+    ----------
+    z : ndarray of shape (n,)
+        Sample with unit variance.
+    bandwidth : float, optional
+        A bandwidth in those units; by default the one that maximises the leave-one-out likelihood, times
+        `widening`.
+    widening : float, default 1
+        Factor on the likelihood bandwidth.
+    """
+
+    def __init__(self, z: Array, bandwidth: float | None = None, *, widening: float = 1.0) -> None:
+        n = z.size
+        quartiles = np.quantile(z, [0.25, 0.5, 0.75])
+        self.center = float(quartiles[1])
+        self.scale = min(1.0, float(quartiles[2] - quartiles[0]) / 1.349)
+        self._t = (z - self.center) / self.scale
+        self._n = n
+        if bandwidth is not None:
+            self.bandwidth = bandwidth
+            self._binned = self._bin(bandwidth, bandwidth)
+            return
+        start = (4 / (5 * n)) ** (1 / 7)
+        for _ in range(_REFINEMENTS):
+            self._binned = self._bin(0.25 * start, 3.2 * start)
+            best = best_bandwidth(self._likelihood, start, low=0.25, high=2.0, floor=0.25 * start)
+            # At the floor the data are finer than their overall scale tells, as in distant narrow clusters.
+            if best > 0.3 * start:
+                break
+            start /= 6
+        self.bandwidth = widening * best
+
+    def _bin(self, narrowest: float, widest: float) -> BinnedSample:
+        # Beyond 16 h a kernel is below exp(-128), less than the background at any distance of interest.
+        return BinnedSample(self._t, spacing=min(0.005, narrowest / 8), reach=16 * widest)
+
+    def _likelihood(self, bandwidths: Array) -> Array:
+        n, counts = self._n, self._binned.counts
+        background = np.exp(_background(self._binned.values[:, None])[0])
+        means = []
+        for h in bandwidths:
+            (total,) = self._binned.kernel_sums(h)
+            kernel = np.maximum(total - 1 / (h * math.sqrt(2 * math.pi)), 0.0) / (n - 1)
+            means.append(counts @ np.log((1 - 1 / n) * kernel + background / n) / n)
+        return np.array(means)
+
+    def own_field(self) -> ScoreField:
+        """Leave-one-out score field at every point of the sample, in its order."""
+        h, counts = self.bandwidth, self._binned.counts
+        peak = 1 / (h * math.sqrt(2 * math.pi))
+        total, first, second = self._binned.kernel_sums(h, (0, 1, 2))
+        w = total - peak
+        # Rounding of the transform leaves noise where no kernel reaches; the background rules there.
+        empty = w < 1e-9 * peak
+        w[empty] = peak
+        score = first / w
+        jacobian = (second + peak / h**2) / w - score**2
+        # K_h² is a narrower kernel, K_{h/√2} / (2h√π), and its derivatives give Σ w² u and Σ w² u².
+        narrow = h / math.sqrt(2)
+        narrow_peak = 1 / (narrow * math.sqrt(2 * math.pi))
+        ww, wwu, ww_second = self._binned.kernel_sums(narrow, (0, 1, 2))
+        ww -= narrow_peak
+        wwu /= 2
+        wwuu = (ww_second + narrow_peak / narrow**2 + 2 / h**2 * ww) / 4
+        variance = (wwuu - 2 * score * wwu + score**2 * ww) / (2 * h * math.sqrt(math.pi)) / w**2
+        variance = np.clip(variance, 0.0, score**2 + 1 / h**2)
+        log_kernel = np.where(empty, -np.inf, np.log(w)) - math.log(self._n - 1)
+        field = _with_background(
+            self._binned.values[:, None], log_kernel, score[:, None], jacobian[:, None, None],
+            variance[:, None, None], self._n, weights=counts,
+        )  # fmt: skip
+        at = self._binned.inverse
+        return ScoreField(field.score[at], field.jacobian[at], field.variance).in_units_of(self.scale)
+
+    def field(self, targets: Array) -> ScoreField:
+        """Score field at other points, by direct sums over the unbinned sample.
+
+        Parameters
+        ----------
+        targets : ndarray of shape (m, 1)
+            Where, in units of `z`.
+        """
+        pairs = PairKernels(self._t[:, None])
+        shifted = np.ascontiguousarray((targets - self.center) / self.scale)
+        return pairs.field(shifted, None, self.bandwidth).in_units_of(self.scale)
+
+
+def best_bandwidth(
+    likelihood: Callable[[Array], Array],
+    start: float,
+    *,
+    low: float = 0.35,
+    high: float = 1.6,
+    floor: float = 0.0,
+) -> float:
+    """Maximise a likelihood over a geometric grid, widened while the best lies at its end, then by parabola.
+
+    Parameters
+    ----------
+    likelihood : callable
+        Mean log-likelihood of each of an array of bandwidths.
+    start : float
+        Centre of the grid.
+    low, high : float
+        Its ends, relative to `start`.
+    floor : float, default 0
+        The grid is not widened below this bandwidth.
+    """
+    step = 2.0**0.3
+    count = math.ceil(math.log(high / low, step)) + 1
+    grid = start * low * step ** np.arange(count)
+    values = likelihood(grid)
+    # A sample with far outliers is whitened to a narrow core, and wants far smaller bandwidths.
+    while np.argmax(values) == 0 and grid[0] > max(floor, 1e-3 * start):
+        more = grid[0] * step ** np.arange(-4, 0)
+        grid, values = np.r_[more, grid], np.r_[likelihood(more), values]
+    best = int(np.argmax(values))
+    if best in (0, grid.size - 1):
+        return float(grid[best])
+    left, middle, right = values[best - 1 : best + 2]
+    bend = left - 2 * middle + right
+    shift = 0.5 * (left - right) / bend if bend < 0 else 0.0
+    return float(grid[best] * step ** float(np.clip(shift, -1.0, 1.0)))
+
+
+def _background(z: Array) -> tuple[Array, Array, Array]:
+    """Log density, score and Jacobian of the score of the standard multivariate t."""
+    d = z.shape[1]
+    q = _NU + np.einsum("ij,ij->i", z, z)
+    constant = gammaln((_NU + d) / 2) - gammaln(_NU / 2) - 0.5 * d * math.log(_NU * math.pi)
+    log_density = constant - 0.5 * (_NU + d) * np.log(q / _NU)
+    score = -(_NU + d) * z / q[:, None]
+    jacobian = 2 / (_NU + d) * np.einsum("ia,ib->iab", score, score)
+    jacobian -= ((_NU + d) / q)[:, None, None] * np.eye(d)
+    return log_density, score, jacobian
+
+
+def _with_background(
+    z: Array, log_kernel: Array, score: Array, jacobian: Array, variance: Array, n: int,
+    weights: Array | None = None,
+) -> ScoreField:  # fmt: skip
+    """Mix the background into a kernel score field; the variance is averaged over the targets.
+
+    For f = Σ p_c f_c with posterior weights p: s = Σ p s_c, ∇s + ssᵀ = Σ p (∇s_c + s_c s_cᵀ).
+    """
+    log_base, base_score, base_jacobian = _background(z)
+    odds = log_base - math.log(n) - math.log1p(-1 / n) - log_kernel
+    p = 1 / (1 + np.exp(np.minimum(odds, 700.0)))
+    mixed = p[:, None] * score + (1 - p)[:, None] * base_score
+    outer = p[:, None, None] * (jacobian + score[:, :, None] * score[:, None, :])
+    outer += (1 - p)[:, None, None] * (base_jacobian + base_score[:, :, None] * base_score[:, None, :])
+    outer -= mixed[:, :, None] * mixed[:, None, :]
+    mean_variance = np.average(p[:, None, None] ** 2 * variance, axis=0, weights=weights)
+    return ScoreField(mixed, outer, mean_variance)

@@ -1,0 +1,263 @@
+"""Nearest neighbours: Kozachenko–Leonenko entropy and the mean-shift score."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import (
+    betainccinv,
+    betaincinv,
+    chndtrix,
+    digamma,
+    gammainccinv,
+    gammaincinv,
+    gammaln,
+    ndtr,
+    polygamma,
+)
+
+from infoplane.estimators.base import Array, EntropyFit, FisherFit, admissible, evenly, least_rows
+from infoplane.kernels.neighbors import Neighbors, kth_distances
+from infoplane.sample import Sample
+
+_BLOCKS = 10
+
+
+@dataclass(frozen=True)
+class KNN:
+    """Kozachenko–Leonenko entropy and calibrated mean-shift Fisher information on whitened data.
+
+    Entropy: H = ψ(n) − ψ(k) + log V_d + (d/n) Σ log ε_k(i) + log √det S, ε_k(i) the Euclidean distance of
+    the whitened point i to its k-th neighbour (Kozachenko and Leonenko 1987; Kraskov et al. 2004, eq. 20),
+    less its exact bias under a normal distribution.
+
+    Fisher information: within the ball of radius r_k around a point the mean of its neighbours is shifted by
+    r²/(d+2)·∇log f (Fukunaga and Hostetler 1975, eq. 30), which gives a leave-one-out score ŝ with a known
+    sampling variance V̂. Stein's identity E[s zᵀ] = −I then fixes its scale:
+    J_z = M⁻¹(mean ŝŝᵀ − V̂)M⁻ᵀ, M = −mean ŝzᵀ, raised to J_z ⪰ I (Cramér–Rao) where it falls below.
+
+    Parameters
+    ----------
+    k : int, optional
+        Neighbour of the entropy; by default 3, and 10 in one dimension.
+    k_score : int, optional
+        Neighbours of the score; by default the larger of 0.6 n^{6/(d+6)} and √n.
+    calibrate : bool, default True
+        Subtract the normal bias of the entropy; False is the plain (whitened) estimator.
+    max_points : int, default 20000
+        Points at which the score is evaluated at most (evenly spread over the sample's radii).
+    seed : int, default 0
+        Of the random blocks that give the standard error of the Fisher information.
+
+    Notes
+    -----
+    Entropy costs O(n log n) up to d = 12 and O(n² d) beyond, Fisher information O(m k_score d²) and more for
+    m evaluation points. The entropy's bias grows with d and with departure from normal shape: beyond d ≈ 10
+    do not use it for rotated, clustered or curved data. The Fisher information is biased low on such data
+    (see the table of estimators in the README) and, unlike a cross-fitted one, no lower bound.
+    Ties are refused: they put ε_k = 0.
+
+    References
+    ----------
+    L. F. Kozachenko, N. N. Leonenko, Probl. Inf. Transm. 23 (1987) 95–101.
+    A. Kraskov, H. Stögbauer, P. Grassberger, Phys. Rev. E 69 (2004) 066138.
+    K. Fukunaga, L. D. Hostetler, IEEE Trans. Inf. Theory 21 (1975) 32–40.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import KNN, entropy
+    >>> x = np.random.default_rng(0).standard_normal((2000, 2))
+    >>> abs(entropy(x, method=KNN(k=5)) - 2.838) < 0.06
+    True
+    """
+
+    k: int | None = None
+    k_score: int | None = None
+    calibrate: bool = True
+    max_points: int = 20_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("k", "k_score", "max_points"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+                raise ValueError(f"`{name}` must be a positive integer, got {value!r}")
+        if self.k_score is not None and self.k_score < 3:
+            raise ValueError(f"`k_score` must be at least 3, got {self.k_score}")
+
+    @property
+    def name(self) -> str:
+        """What `Estimate.method` says."""
+        return "knn"
+
+    def entropy(self, sample: Sample) -> EntropyFit:
+        """Differential entropy in nats.
+
+        Parameters
+        ----------
+        sample : Sample
+            At least max(5d, 20, k + 2) distinct rows.
+        """
+        n, d = sample.n, sample.d
+        k = self.k or (10 if d == 1 else 3)
+        sample.require_rows(max(least_rows(d), k + 2), self.name)
+        sample.require_distinct_rows(self.name)
+        distance = kth_distances(sample.whitened, k)[:, 0]
+        terms = digamma(n) - digamma(k) + _log_ball_volume(d) + d * np.log(distance)
+        value = float(terms.mean()) + sample.log_volume
+        if self.calibrate:
+            value -= _normal_bias(n, d, k)
+        # var(terms) holds the spread of log f plus the noise ψ₁(k) of a single log ε; the mean of that
+        # noise over overlapping neighbourhoods has variance v/n instead.
+        of_density = max(float(terms.var(ddof=1)) - float(polygamma(1, k)), 0.0)
+        error = math.sqrt((of_density + _ball_variance(k, d)) / n)
+        return EntropyFit(value, error, terms - terms.mean())
+
+    def fisher(self, sample: Sample) -> FisherFit:
+        """Fisher information matrix in original units; the error is from disjoint random blocks.
+
+        Parameters
+        ----------
+        sample : Sample
+            At least max(5d, 20) distinct rows.
+        """
+        n, d = sample.n, sample.d
+        sample.require_rows(max(least_rows(d), (self.k_score or 0) + 2), self.name)
+        sample.require_distinct_rows(self.name)
+        order = sample.radial_order
+        rows = evenly(order, self.max_points)
+        matrix = sample.matrix_from_whitened(
+            sample.covariance_shrinkage * self._whitened_fisher(sample.whitened, rows, self._k_score(n, d))
+        )
+        # Blocks drawn from the radial order do not depend on the order or the coordinates of the rows.
+        shuffled = order[np.random.default_rng(self.seed).permutation(n)]
+        blocks = np.array_split(shuffled, min(max(n // least_rows(d), 2), _BLOCKS))
+        metric = sample.whitener.T @ sample.whitener
+        traces = np.array([np.sum(metric * self._block_fisher(sample, block)) for block in blocks])
+        influence = np.empty(n)
+        for block, trace in zip(blocks, traces, strict=True):
+            # Constant on a block, and scaled so that its covariance with the influences of another
+            # estimate is that of the block means.
+            influence[block] = (trace - traces.mean()) * n / (len(blocks) - 1)
+        error = float(traces.std(ddof=1)) / math.sqrt(len(blocks))
+        return FisherFit(matrix, error, influence)
+
+    def score(self, sample: Sample, points: Array | None) -> Array:
+        """Calibrated mean-shift score in original units.
+
+        Parameters
+        ----------
+        sample : Sample
+            The data.
+        points : ndarray of shape (m, d) or None
+            Whitened points; None for the sample's own, each left out of its own neighbourhood.
+        """
+        sample.require_rows(max(least_rows(sample.d), (self.k_score or 0) + 2), self.name)
+        sample.require_distinct_rows(self.name)
+        z, k = sample.whitened, self._k_score(sample.n, sample.d)
+        neighbors = Neighbors(z)
+        rows = evenly(sample.radial_order, self.max_points)
+        own, _ = _mean_shift(neighbors, z, z[rows], k, leave_out=True)
+        stein = _stein_matrix(own, z[rows])
+        if points is not None:
+            own, _ = _mean_shift(neighbors, z, points, k, leave_out=False)
+        elif rows.size < sample.n:
+            own, _ = _mean_shift(neighbors, z, z, k, leave_out=True)
+        else:
+            own = own[np.argsort(rows)]
+        return np.linalg.solve(stein, own.T).T @ sample.whitener.T
+
+    def _k_score(self, n: int, d: int) -> int:
+        if self.k_score is not None:
+            return min(self.k_score, n - 2)
+        # The noise d/(k r²) of a mean shift balances its squared bias ∝ r⁴, r ∝ (k/n)^{1/d}, at this rate.
+        return min(max(round(0.6 * n ** (6 / (d + 6))), round(math.sqrt(n)), d + 3), n - 2)
+
+    def _whitened_fisher(self, z: Array, rows: NDArray[np.intp], k: int) -> Array:
+        score, variance = _mean_shift(Neighbors(z), z, z[rows], k, leave_out=True)
+        inverse = np.linalg.inv(_stein_matrix(score, z[rows]))
+        return admissible(inverse @ (score.T @ score / len(rows) - variance) @ inverse.T)
+
+    def _block_fisher(self, sample: Sample, block: NDArray[np.intp]) -> Array:
+        part = sample.whitened[block]
+        rows = np.arange(min(len(block), max(1, self.max_points // _BLOCKS)))
+        return self._whitened_fisher(part, rows, self._k_score(len(block), sample.d))
+
+
+def _mean_shift(
+    neighbors: Neighbors, z: Array, targets: Array, k: int, *, leave_out: bool
+) -> tuple[Array, Array]:
+    """Uncalibrated score at the targets, and the mean over them of its sampling covariance.
+
+    Of the k neighbours the farthest only sets the radius: given it, the k − 1 others are independent and
+    uniform in the ball to first order.
+    """
+    d = z.shape[1]
+    score = np.empty_like(targets)
+    variance = np.zeros((d, d))
+    skip = 1 if leave_out else 0
+    rows = max(1, 2**21 // (k * d))
+    for first in range(0, len(targets), rows):
+        part = slice(first, first + rows)
+        distances, indices = neighbors.query(targets[part], k + skip)
+        inside = z[indices[:, skip:-1]] - targets[part, None, :]
+        gain = (d + 2) / distances[:, -1] ** 2
+        mean = inside.mean(axis=1)
+        score[part] = gain[:, None] * mean
+        inside -= mean[:, None, :]
+        inside *= (gain / math.sqrt(k - 2) / math.sqrt(k - 1))[:, None, None]
+        flat = inside.reshape(-1, d)
+        variance += flat.T @ flat
+    return score, variance / len(targets)
+
+
+def _stein_matrix(score: Array, z: Array) -> Array:
+    """M = −mean ŝzᵀ, the identity for the true score; floored so that its inverse cannot explode."""
+    u, singular, vt = np.linalg.svd(-score.T @ z / len(z))
+    return (u * np.maximum(singular, 0.2)) @ vt
+
+
+def _log_ball_volume(d: int) -> float:
+    return 0.5 * d * math.log(math.pi) - float(gammaln(0.5 * d + 1))
+
+
+@lru_cache(maxsize=256)
+def _normal_bias(n: int, d: int, k: int) -> float:
+    """Bias of the Kozachenko–Leonenko estimator under N(0, I), to about 1e-6.
+
+    Around a point with |x|² = λ ~ χ²_d the squared distances are noncentral χ²; the probability content
+    of the k-th ball is U ~ Beta(k, n − k). Both are quantile maps of normal variables, over which
+    Gauss–Hermite quadrature converges fast.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(32)
+    weights = weights / weights.sum()
+    tail, upper = ndtr(-np.abs(nodes)), nodes > 0
+    radius = 2 * np.where(upper, gammainccinv(0.5 * d, tail), gammaincinv(0.5 * d, tail))
+    content = np.where(upper, betainccinv(k, n - k, tail), betaincinv(k, n - k, tail))
+    log_squared = np.log(chndtrix(content[None, :], d, radius[:, None]))
+    mean_log = 0.5 * d * float(weights @ log_squared @ weights)
+    entropy = 0.5 * d * math.log(2 * math.pi * math.e)
+    return float(digamma(n) - digamma(k)) + _log_ball_volume(d) + mean_log - entropy
+
+
+def _ball_variance(k: int, d: int) -> float:
+    """n·Var of the mean of d·log ε_k over n uniform points on a torus, interpolated in a simulated table."""
+    log_v = [np.interp(math.log(k), np.log(_TABLE_K), np.log(row)) for row in _TABLE_V]
+    return float(np.exp(np.interp(math.log(d), np.log(_TABLE_D), log_v)))
+
+
+# Simulated with n = 2000 to 3000 and 700 to 3000 repeats (relative standard error 3 to 5 %).
+_TABLE_K = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30)
+_TABLE_D = (1, 2, 3, 5, 8)
+_TABLE_V = (
+    (2.095, 0.935, 0.601, 0.457, 0.359, 0.254, 0.173, 0.116, 0.088, 0.061),
+    (2.327, 0.982, 0.619, 0.457, 0.361, 0.250, 0.170, 0.111, 0.085, 0.054),
+    (2.413, 1.010, 0.618, 0.444, 0.342, 0.236, 0.165, 0.113, 0.086, 0.054),
+    (2.558, 1.078, 0.644, 0.468, 0.362, 0.254, 0.176, 0.116, 0.087, 0.056),
+    (2.600, 1.100, 0.660, 0.480, 0.370, 0.260, 0.180, 0.118, 0.088, 0.058),
+)

@@ -1,0 +1,1 @@
+"""Compiled loops: float64 arrays in, arrays out, no checks."""

@@ -1,0 +1,356 @@
+"""The quantities by name: what a user calls."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from infoplane.estimate import Estimate, FisherShannonPoint, power_of_entropy
+from infoplane.estimators import KDE, KNN, Estimator, Gaussian
+from infoplane.estimators.base import EntropyFit, FisherFit, covariance
+from infoplane.sample import Sample, as_points
+
+Array = NDArray[np.float64]
+
+_FAMILIES: dict[str, Callable[[], Estimator]] = {"gaussian": Gaussian, "knn": KNN, "kde": KDE}
+
+# From this dimension on the smoothing bias of the kernel density estimate exceeds that of neighbours.
+_KNN_FISHER_DIMENSIONS = 10
+
+
+def entropy(x: ArrayLike, *, method: str | Estimator = "auto", base: float | None = None) -> Estimate:
+    """Differential entropy H = −E log f(X), in nats.
+
+    Under x → a x + b it grows by d·log|a|; it may be negative, and it is −∞ where there is no density.
+
+    Parameters
+    ----------
+    x : array_like of shape (n,) or (n, d)
+        n independent observations of d variables, taken jointly.
+    method : {"auto", "gaussian", "knn", "kde"} or estimator, default "auto"
+        How to estimate; "auto" uses nearest neighbours. An object such as ``KNN(k=5)`` carries options.
+    base : float, optional
+        Unit: e (None) for nats, 2 for bits, 10 for hartleys.
+
+    Returns
+    -------
+    Estimate
+        The entropy with its standard error.
+
+    Raises
+    ------
+    DegenerateSampleError
+        If the sample has ties (except with "gaussian"), a constant column or dependent columns.
+    ValueError
+        If `x` is empty, not finite, of wrong rank, or has too few rows.
+    TypeError
+        If `x` does not hold real numbers.
+
+    Notes
+    -----
+    Cost O(n log n) up to d = 12. Observations must be independent: neighbours in time count as neighbours
+    in value. See `KNN`, `KDE` and `Gaussian` for bias and for when not to use them.
+
+    References
+    ----------
+    C. E. Shannon, Bell Syst. Tech. J. 27 (1948) 623–656, section 20.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import entropy
+    >>> x = np.random.default_rng(0).standard_normal(10_000)  # H = ½ log 2πe = 1.4189
+    >>> entropy(x)
+    1.4194 ± 0.0082 (knn, n=10000)
+    """
+    if base is not None and not 1 < base < math.inf:
+        raise ValueError(f"`base` must be a number above 1, got {base!r}")
+    sample = Sample.of(x)
+    estimator = _entropy_estimator(method, sample)
+    return _entropy_estimate(
+        estimator, sample, estimator.entropy(sample), 1.0 if base is None else math.log(base)
+    )
+
+
+def entropy_power(x: ArrayLike, *, method: str | Estimator = "auto") -> Estimate:
+    """Entropy power N = exp(2H/d)/(2πe), in squared units of the data.
+
+    The variance of the isotropic Gaussian with the entropy of X: N ≤ |Σ|^{1/d}, with equality for Gaussians.
+    Under x → a x + b it is multiplied by a².
+
+    Parameters
+    ----------
+    x : array_like of shape (n,) or (n, d)
+        n independent observations of d variables, taken jointly.
+    method : {"auto", "gaussian", "knn", "kde"} or estimator, default "auto"
+        As in `entropy`.
+
+    Returns
+    -------
+    Estimate
+        The entropy power with its standard error N·(2/d)·se(H), corrected for the curvature of exp.
+
+    Raises
+    ------
+    OverflowError
+        If the result is outside the range of float64 (data of the order of 1e±160).
+    ValueError, TypeError
+        As in `entropy`.
+
+    References
+    ----------
+    C. E. Shannon, Bell Syst. Tech. J. 27 (1948) 623–656, section 21.
+    A. J. Stam, Inf. Control 2 (1959) 101–112.
+    H. Zheng et al., "Understanding VAEs in Fisher-Shannon Plane", AAAI 2019, writes the scalar form in its
+    eq. (2) also for vectors.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import entropy_power
+    >>> x = np.random.default_rng(0).normal(scale=2.0, size=10_000)  # N = 4
+    >>> entropy_power(x)
+    4.003 ± 0.066 (knn, n=10000)
+    """
+    sample = Sample.of(x)
+    estimator = _entropy_estimator(method, sample)
+    return power_of_entropy(_entropy_estimate(estimator, sample, estimator.entropy(sample)))
+
+
+def fisher_information(x: ArrayLike, *, method: str | Estimator = "auto") -> Array:
+    """Fisher information matrix J = E[s sᵀ], s = ∇ log f(X), in inverse squared units of the data.
+
+    This is the non-parametric (location) Fisher information: derivatives are with respect to x, not to a
+    parameter. Under x → A x + b it becomes A⁻ᵀ J A⁻¹, and J ⪰ Σ⁻¹ (Cramér–Rao), with equality for Gaussians.
+
+    Parameters
+    ----------
+    x : array_like of shape (n,) or (n, d)
+        n independent observations of d variables, taken jointly.
+    method : {"auto", "gaussian", "knn", "kde"} or estimator, default "auto"
+        How to estimate; "auto" uses kernel densities below d = 10 and nearest neighbours from there.
+
+    Returns
+    -------
+    ndarray of shape (d, d)
+        Symmetric and positive definite. `fisher_trace` gives its trace with a standard error.
+
+    Raises
+    ------
+    OverflowError
+        If the result is outside the range of float64.
+    DegenerateSampleError, ValueError, TypeError
+        As in `entropy`.
+
+    Notes
+    -----
+    J is finite only where the density has no jump: for uniform or exponential data it is infinite, and
+    an estimate merely grows with n. See `KDE`, `KNN` and `Gaussian` for bias and cost.
+
+    References
+    ----------
+    A. J. Stam, Inf. Control 2 (1959) 101–112; H. Zheng et al., "Understanding VAEs in Fisher-Shannon
+    Plane", AAAI 2019, eq. (1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import fisher_information
+    >>> x = np.random.default_rng(0).multivariate_normal([0, 0], [[2, 1], [1, 1]], size=5000)
+    >>> fisher_information(x).round(1)  # the inverse covariance
+    array([[ 1., -1.],
+           [-1.,  2.]])
+    """
+    sample = Sample.of(x)
+    return _fisher_estimator(method, sample).fisher(sample).matrix
+
+
+def fisher_trace(x: ArrayLike, *, method: str | Estimator = "auto") -> Estimate:
+    """Trace of the Fisher information matrix, tr J = E|∇ log f(X)|², in inverse squared units of the data.
+
+    Under x → a x + b it is divided by a².
+
+    Parameters
+    ----------
+    x : array_like of shape (n,) or (n, d)
+        n independent observations of d variables, taken jointly.
+    method : {"auto", "gaussian", "knn", "kde"} or estimator, default "auto"
+        As in `fisher_information`.
+
+    Returns
+    -------
+    Estimate
+        The trace with its standard error.
+
+    Raises
+    ------
+    OverflowError, DegenerateSampleError, ValueError, TypeError
+        As in `fisher_information`.
+
+    Notes
+    -----
+    The sum over dimensions; divide by d for the mean, which is what the plane shows on its axis.
+
+    References
+    ----------
+    A. J. Stam, Inf. Control 2 (1959) 101–112.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import fisher_trace
+    >>> x = np.random.default_rng(0).logistic(size=10_000)  # J = 1/3
+    >>> j = fisher_trace(x)
+    >>> abs(j - 1 / 3) < 3 * j.standard_error
+    True
+    """
+    sample = Sample.of(x)
+    estimator = _fisher_estimator(method, sample)
+    return _trace_estimate(estimator, sample, estimator.fisher(sample))
+
+
+def fisher_shannon(x: ArrayLike, *, method: str | Estimator = "auto") -> FisherShannonPoint:
+    """Place of a sample in the Fisher–Shannon plane: H, N, J, tr J and the product N·tr J/d.
+
+    Parameters
+    ----------
+    x : array_like of shape (n,) or (n, d)
+        n independent observations of d variables, taken jointly.
+    method : {"auto", "gaussian", "knn", "kde"} or estimator, default "auto"
+        Used for both quantities; "auto" chooses for each as `entropy` and `fisher_information` do.
+
+    Returns
+    -------
+    FisherShannonPoint
+        All with standard errors; that of the product takes the correlation of N and tr J into account,
+        which is strongly negative.
+
+    Raises
+    ------
+    OverflowError, DegenerateSampleError, ValueError, TypeError
+        As in `fisher_information` and `entropy_power`.
+
+    Notes
+    -----
+    Stam's inequality N·tr J ≥ d holds for every density; the product says how far from an isotropic
+    Gaussian a distribution is. It does not change under x → a x + b for a number a, but does under
+    unequal scaling of the variables: an anisotropic Gaussian has a product above 1.
+
+    References
+    ----------
+    C. Vignat, J.-F. Bercher, Phys. Lett. A 312 (2003) 27–33; A. Dembo, T. M. Cover, J. A. Thomas, IEEE
+    Trans. Inf. Theory 37 (1991) 1501–1518; H. Zheng et al., "Understanding VAEs in Fisher-Shannon Plane",
+    AAAI 2019, eqs. (1)–(5), where eq. (5) has the bound 1 in the place of d.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import fisher_shannon
+    >>> x = np.random.default_rng(0).standard_normal((5000, 2))
+    >>> point = fisher_shannon(x)
+    >>> abs(point.product - 1) < 3 * point.product.standard_error + 0.03
+    True
+    """
+    sample = Sample.of(x)
+    shannon, fisher = _entropy_estimator(method, sample), _fisher_estimator(method, sample)
+    h, j = shannon.entropy(sample), fisher.fisher(sample)
+    return FisherShannonPoint.from_estimates(
+        _entropy_estimate(shannon, sample, h),
+        j.matrix,
+        _trace_estimate(fisher, sample, j),
+        covariance=covariance(h.influence, j.influence),
+    )
+
+
+def score(x: ArrayLike, points: ArrayLike | None = None, *, method: str | Estimator = "auto") -> Array:
+    """Score s = ∇ log f, the direction and relative rate in which the density grows, in inverse data units.
+
+    Under x → a x + b it is divided by a.
+
+    Parameters
+    ----------
+    x : array_like of shape (n,) or (n, d)
+        The sample that tells the density.
+    points : array_like of shape (m,) or (m, d), optional
+        Where to evaluate; by default at the sample's own points, each left out of its own estimate.
+    method : {"auto", "gaussian", "knn", "kde"} or estimator, default "auto"
+        As in `fisher_information`.
+
+    Returns
+    -------
+    ndarray of shape (m, d)
+        One row a point.
+
+    Raises
+    ------
+    ValueError
+        If `points` has another number of columns than `x`, and as in `entropy`.
+    DegenerateSampleError, TypeError
+        As in `entropy`.
+
+    Notes
+    -----
+    Passing the sample itself as `points` leaves nothing out, and the estimate is then biased towards each
+    point. The mean of |s|² over a sample is a biased estimate of tr J: use `fisher_trace`.
+
+    References
+    ----------
+    A. Hyvärinen, J. Mach. Learn. Res. 6 (2005) 695–709.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import score
+    >>> x = np.random.default_rng(0).standard_normal(10_000)  # s(x) = -x
+    >>> score(x, [-1.0, 0.0, 1.0]).round(1).ravel() + 0.0
+    array([ 1.,  0., -1.])
+    """
+    sample = Sample.of(x)
+    at = None if points is None else as_points(points, sample)
+    return _fisher_estimator(method, sample).score(sample, at)
+
+
+def _entropy_estimator(method: str | Estimator, sample: Sample) -> Estimator:
+    return KNN() if method == "auto" else _named(method)
+
+
+def _fisher_estimator(method: str | Estimator, sample: Sample) -> Estimator:
+    if method == "auto":
+        return KDE() if sample.d < _KNN_FISHER_DIMENSIONS else KNN()
+    return _named(method)
+
+
+def _named(method: str | Estimator) -> Estimator:
+    if isinstance(method, str):
+        if method not in _FAMILIES:
+            raise ValueError(
+                f"`method` must be one of {['auto', *_FAMILIES]} or an estimator, got {method!r}"
+            )
+        return _FAMILIES[method]()
+    if isinstance(method, type) or not isinstance(method, Estimator):
+        raise TypeError(f"`method` must be a name or an estimator such as KNN(k=3), got {method!r}")
+    return method
+
+
+def _entropy_estimate(estimator: Estimator, sample: Sample, fit: EntropyFit, unit: float = 1.0) -> Estimate:
+    return Estimate(
+        fit.value / unit,
+        standard_error=fit.standard_error / unit,
+        method=estimator.name,
+        n=sample.n,
+        d=sample.d,
+    )
+
+
+def _trace_estimate(estimator: Estimator, sample: Sample, fit: FisherFit) -> Estimate:
+    return Estimate(
+        float(np.trace(fit.matrix)),
+        standard_error=fit.standard_error,
+        method=estimator.name,
+        n=sample.n,
+        d=sample.d,
+        positive=True,
+    )

@@ -1,0 +1,174 @@
+"""Every kernel equals its slow version, whatever the number of threads."""
+
+import math
+import os
+import threading
+
+import numba
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infoplane.estimators.kernel_density import LineKernels, PairKernels
+from infoplane.kernels.binning import BinnedSample
+from infoplane.kernels.exp import exp
+from infoplane.kernels.jit import kernel, over_rows
+from infoplane.kernels.neighbors import Neighbors, kth_distances
+from tests import naive
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@kernel
+def _exp_rows(start, stop, x, out):
+    for i in range(start, stop):
+        out[i] = exp(x[i])
+
+
+def test_the_exponential_is_right_to_thirteen_digits():
+    x = -np.random.default_rng(0).uniform(0, 700, 100_000)
+    out = np.empty_like(x)
+    over_rows(_exp_rows, x.size, x, out)
+    np.testing.assert_allclose(out, np.exp(x), rtol=1.5e-13)
+    edge = np.array([0.0, -1e-300, -1e300, -709.0])
+    out = np.empty(4)
+    over_rows(_exp_rows, 4, edge, out)
+    np.testing.assert_allclose(out, [1.0, 1.0, 0.0, 0.0], atol=1e-300)
+
+
+@settings(max_examples=30)
+@given(seed=seeds, n=st.integers(6, 60), d=st.sampled_from([1, 2, 5, 13]), data=st.data())
+def test_kth_distances_equal_the_slow_ones(seed, n, d, data):
+    k = data.draw(st.integers(1, n - 2))
+    x = np.random.default_rng(seed).standard_normal((n, d))
+    found = kth_distances(x, k, k + 1)
+    np.testing.assert_allclose(found[:, 0], naive.kth_distances(x, k), rtol=1e-12)
+    np.testing.assert_allclose(found[:, 1], naive.kth_distances(x, k + 1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("d", [1, 3, 15])
+def test_neighbors_come_in_order_of_distance(d):
+    rng = np.random.default_rng(1)
+    x, at = rng.standard_normal((400, d)), rng.standard_normal((70, d))
+    distances, indices = Neighbors(x).query(at, 9)
+    full = np.linalg.norm(at[:, None] - x[None], axis=2)
+    np.testing.assert_array_equal(indices, np.argsort(full, axis=1)[:, :9])
+    np.testing.assert_allclose(distances, np.sort(full, axis=1)[:, :9], rtol=1e-12)
+
+
+@settings(max_examples=10)
+@given(seed=seeds, d=st.integers(1, 3), power=st.sampled_from([0.0, 0.5, 1.5]), h=st.floats(0.2, 2))
+def test_pair_densities_equal_the_slow_ones(seed, d, power, h):
+    z = np.random.default_rng(seed).standard_normal((24, d))
+    at = np.random.default_rng(seed + 1).standard_normal((5, d)) * 3
+    kernels = PairKernels(z, power)
+    own = np.array([3, 17])
+    left_out = kernels.log_density(z[own], own, np.array([h, 2 * h]))
+    for row, i in enumerate(own):
+        for column, bandwidth in enumerate((h, 2 * h)):
+            expected = math.log(naive.density(z, z[i], bandwidth, power, skip=i))
+            assert left_out[row, column] == pytest.approx(expected, abs=1e-11)
+    elsewhere = kernels.log_density(at, None, np.array([h]))[:, 0]
+    expected = [math.log(naive.density(z, point, h, power)) for point in at]
+    np.testing.assert_allclose(elsewhere, expected, atol=1e-11)
+
+
+@pytest.mark.parametrize(("d", "power"), [(1, 0.0), (2, 0.0), (3, 0.5)])
+def test_the_score_field_is_the_derivative_of_the_density_and_leaves_no_trace(d, power):
+    z = np.random.default_rng(d).standard_normal((24, d))
+    kernels, h = PairKernels(z, power), 0.6
+    own = np.array([0, 11, 23])
+    field = kernels.field(z[own], own, h)
+    for row, i in enumerate(own):
+        bandwidths = naive.kernel_bandwidths(z, power, i)
+
+        def density(at, i=i, bandwidths=bandwidths):
+            b = h * bandwidths
+            terms = np.exp(-0.5 * np.sum((at - z) ** 2, axis=1) / b**2) / (b * math.sqrt(2 * math.pi)) ** d
+            return (1 - 1 / 24) * np.delete(terms, i).sum() / 23 + naive.background(at) / 24
+
+        np.testing.assert_allclose(field.score[row], naive.log_gradient(density, z[i]), atol=1e-8)
+        np.testing.assert_allclose(field.jacobian[row], naive.log_hessian(density, z[i]), atol=1e-4)
+    expected = np.mean([naive.score_variance(z, i, h, power) for i in own], axis=0)
+    np.testing.assert_allclose(field.variance, expected, rtol=1e-10)
+    at = np.full((1, d), 0.3)
+    elsewhere = kernels.field(at, None, h).score[0]
+    gradient = naive.log_gradient(lambda p: naive.density(z, p, h, power), at[0])
+    np.testing.assert_allclose(elsewhere, gradient, atol=1e-8)
+
+
+@settings(max_examples=20)
+@given(seed=seeds, h=st.floats(0.05, 1.0), outlier=st.sampled_from([0.0, 50.0, 1e6]))
+def test_binned_sums_equal_direct_ones_of_the_rounded_data(seed, h, outlier):
+    x = np.random.default_rng(seed).standard_normal(60)
+    x[0] += outlier
+    binned = BinnedSample(x, spacing=0.01, reach=16 * h)
+    assert binned._size < 20_000
+    rounded = binned.values[binned.inverse]
+    assert np.abs(rounded - x).max() <= 0.005 * (1 + 1e-6)
+    u = (binned.values[:, None] - rounded[None, :]) / h
+    direct = np.exp(-0.5 * u**2) / (h * math.sqrt(2 * math.pi))
+    value, slope, bend = binned.kernel_sums(h, (0, 1, 2))
+    unit = 60 / h
+    np.testing.assert_allclose(value, direct.sum(1), atol=1e-12 * unit)
+    np.testing.assert_allclose(slope, (-u * direct / h).sum(1), atol=1e-12 * unit / h)
+    np.testing.assert_allclose(bend, ((u**2 - 1) * direct / h**2).sum(1), atol=1e-11 * unit / h**2)
+
+
+@pytest.mark.parametrize("outlier", [0.0, 200.0])
+def test_the_binned_score_field_equals_the_direct_one_of_the_rounded_data(outlier):
+    z = np.random.default_rng(3).standard_normal(300)
+    z[0] += outlier
+    line = LineKernels(z, bandwidth=0.3)
+    field = line.own_field()
+    rounded = line._binned.values[line._binned.inverse][:, None]
+    assert np.abs(rounded[:, 0] - (z - line.center) / line.scale).max() < 0.0026
+    direct = PairKernels(rounded).field(rounded, np.arange(300), 0.3).in_units_of(line.scale)
+    np.testing.assert_allclose(field.score, direct.score, atol=1e-6)
+    np.testing.assert_allclose(field.jacobian, direct.jacobian, atol=1e-5)
+    np.testing.assert_allclose(field.variance, direct.variance, rtol=1e-6)
+
+
+def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
+    z = np.random.default_rng(2).standard_normal((700, 3))
+    rows = np.arange(700)
+    one = PairKernels(z, 0.5).field(z, rows, 0.5)
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 1)
+    other = PairKernels(z, 0.5).field(z, rows, 0.5)
+    for a, b in zip(one, other, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_kernels_may_be_called_from_many_threads():
+    z = np.random.default_rng(2).standard_normal((300, 2))
+    rows = np.arange(300)
+    expected = PairKernels(z).field(z, rows, 0.5).score
+    results = []
+
+    def work():
+        results.append(PairKernels(z).field(z, rows, 0.5).score)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 8
+    for result in results:
+        np.testing.assert_array_equal(result, expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_kernels_work_in_a_forked_child():
+    z = np.random.default_rng(2).standard_normal((300, 2))
+    PairKernels(z).field(z, np.arange(300), 0.5)
+    child = os.fork()
+    if child == 0:
+        try:
+            PairKernels(z).field(z, np.arange(300), 0.5)
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
