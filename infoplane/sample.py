@@ -172,6 +172,13 @@ class Sample:
     def require_rows(self, minimum: int, method: str) -> None:
         """Refuse a sample too small for a non-parametric method.
 
+        Parameters
+        ----------
+        minimum : int
+            The least number of rows.
+        method : str
+            Its name, for the message.
+
         Raises
         ------
         ValueError
@@ -265,6 +272,15 @@ def _whiten(values: Array, name: str) -> tuple[Array, Array, Array, float]:
 
 def as_points(points: Any, sample: Sample, *, name: str = "points") -> Array:
     """Validate evaluation points against a sample and whiten them.
+
+    Parameters
+    ----------
+    points : array_like of shape (m,) or (m, d)
+        Where to evaluate.
+    sample : Sample
+        The sample that tells d and the whitening.
+    name : str, default "points"
+        How error messages call the argument.
 
     Raises
     ------

@@ -31,7 +31,7 @@ def test_pandas_objects_are_accepted():
 def test_torch_tensors_are_accepted_and_those_with_gradients_named():
     torch = pytest.importorskip("torch")
     np.testing.assert_array_equal(as_array(torch.from_numpy(X)), X)
-    with pytest.raises(TypeError, match="`x` could not be converted.*detach"):
+    with pytest.raises(TypeError, match=r"`x` could not be converted.*detach"):
         as_array(torch.ones(3, requires_grad=True))
 
 

@@ -13,7 +13,17 @@ Array = NDArray[np.float64]
 
 
 class EntropyFit(NamedTuple):
-    """An entropy in nats, its standard error, and the influence of each row (NaN where not evaluated)."""
+    """An estimated entropy.
+
+    Attributes
+    ----------
+    value : float
+        H in nats.
+    standard_error : float
+        Its standard error.
+    influence : ndarray of shape (n,)
+        What each row adds to the error of H, times n; NaN at rows that were not evaluated.
+    """
 
     value: float
     standard_error: float
@@ -21,7 +31,17 @@ class EntropyFit(NamedTuple):
 
 
 class FisherFit(NamedTuple):
-    """A Fisher information matrix, and standard error and influence (as above) of its trace."""
+    """An estimated Fisher information.
+
+    Attributes
+    ----------
+    matrix : ndarray of shape (d, d)
+        J in original units.
+    standard_error : float
+        That of tr J.
+    influence : ndarray of shape (n,)
+        What each row adds to the error of tr J, times n; NaN at rows that were not evaluated.
+    """
 
     matrix: Array
     standard_error: float
@@ -47,23 +67,42 @@ class Estimator(Protocol):
 
 
 def least_rows(d: int) -> int:
-    """Observations below which no non-parametric estimate is offered, max(5d, 20)."""
+    """Observations below which no non-parametric estimate is offered, max(5d, 20).
+
+    Parameters
+    ----------
+    d : int
+        Number of dimensions.
+    """
     return max(5 * d, 20)
 
 
 def covariance(first: Array, second: Array) -> float:
-    """Sampling covariance of two means, from the influences of the rows on them."""
+    """Sampling covariance of two means, from the influences of the rows on them.
+
+    Parameters
+    ----------
+    first, second : ndarray of shape (n,)
+        Influences, NaN at rows that were not evaluated.
+    """
     both = first * second
     shared = np.isfinite(both)
     if not shared.any():
         return 0.0
-    per_row = float(np.mean(both[shared]))
-    n_first, n_second = np.isfinite(first).sum(), np.isfinite(second).sum()
-    return per_row * int(shared.sum()) / (int(n_first) * int(n_second))
+    rows = int(np.isfinite(first).sum()) * int(np.isfinite(second).sum())
+    return float(np.mean(both[shared])) * int(shared.sum()) / rows
 
 
 def evenly(order: NDArray[np.intp], limit: int) -> NDArray[np.intp]:
-    """At most `limit` entries of `order`, evenly spaced."""
+    """At most `limit` entries of `order`, evenly spaced.
+
+    Parameters
+    ----------
+    order : ndarray of shape (n,)
+        Row numbers.
+    limit : int
+        How many to keep.
+    """
     if order.size <= limit:
         return order
     return order[((np.arange(limit) + 0.5) * (order.size / limit)).astype(np.intp)]
@@ -73,6 +112,11 @@ def debiased(second_moment: Array, variance: Array) -> Array:
     """Second moment of a noisy score less the variance of the noise, kept at 30 % of itself or more.
 
     The floor holds in every direction, so the result is positive definite.
+
+    Parameters
+    ----------
+    second_moment, variance : ndarray of shape (d, d)
+        Positive definite, and positive semi-definite.
     """
     root = np.linalg.cholesky(second_moment)
     half = np.linalg.solve(root, variance)
@@ -86,6 +130,11 @@ def admissible(fisher: Array) -> Array:
     """Nearest symmetric matrix that respects the Cramér–Rao bound J ⪰ Σ⁻¹, which is I for whitened data.
 
     An estimate may fall below it by its noise, or far below where few points leave a method no resolution.
+
+    Parameters
+    ----------
+    fisher : ndarray of shape (d, d)
+        Estimate for whitened data.
     """
     values, vectors = np.linalg.eigh((fisher + fisher.T) / 2)
     return (vectors * np.maximum(values, 1.0)) @ vectors.T

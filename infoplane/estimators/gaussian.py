@@ -38,7 +38,7 @@ class Gaussian:
     >>> from infoplane import Gaussian, entropy
     >>> x = np.random.default_rng(0).standard_normal(1000)
     >>> entropy(x, method=Gaussian())
-    1.396 ± 0.022 (gaussian, n=1000)
+    1.396 ± 0.024 (gaussian, n=1000)
     """
 
     @property

@@ -31,7 +31,17 @@ _REFINEMENTS = 5
 
 
 class ScoreField(NamedTuple):
-    """Score s (m, d), Jacobian ∇s (m, d, d) and the mean sampling covariance of s (d, d)."""
+    """An estimated score field at some points.
+
+    Attributes
+    ----------
+    score : ndarray of shape (m, d)
+        s = ∇ log f̂.
+    jacobian : ndarray of shape (m, d, d)
+        ∇s.
+    variance : ndarray of shape (d, d)
+        Sampling covariance of s, averaged over the points.
+    """
 
     score: Array
     jacobian: Array
