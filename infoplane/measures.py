@@ -327,9 +327,9 @@ def _sample(x: ArrayLike, method: str | Estimator) -> Sample:
     sample = Sample.of(x)
     if method == "auto" and sample.d > _TRUSTED_DIMENSIONS:
         message = (
-            f"in d = {sample.d} > {_TRUSTED_DIMENSIONS} dimensions no method here resolves clustered or curved "
-            "data: H may be wrong by a nat and J low by half, whatever the standard errors say; compare with "
-            'method="gaussian"'
+            f"in d = {sample.d} > {_TRUSTED_DIMENSIONS} dimensions no method here resolves clustered or "
+            "curved data: H may be wrong by a nat and J low by half, whatever the standard errors say; "
+            'compare with method="gaussian"'
         )
         warnings.warn(message, InfoplaneWarning, stacklevel=3)
     return sample

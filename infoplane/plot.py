@@ -113,7 +113,7 @@ def plane(
     for i, point in enumerate(places):
         _draw_point(ax, point, i, labels[i] if labels else None, level)
     if labels or any(name for name, _ in paths):
-        ax.legend(frameon=False, loc="best")
+        ax.legend(loc="best", edgecolor="none", framealpha=0.9)
     return ax
 
 

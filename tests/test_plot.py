@@ -1,0 +1,84 @@
+"""The plane's picture: what is drawn where."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.collections import LineCollection
+
+from infoplane import Estimate, FisherShannonPoint
+from infoplane.plot import plane
+
+
+def point(power, trace, d=1, error=0.05):
+    def estimate(value):
+        return Estimate(value, standard_error=error * value, method="knn", n=100, d=d, positive=True)
+
+    h = 0.5 * d * np.log(2 * np.pi * np.e * power)
+    entropy = Estimate(h, standard_error=error, method="knn", n=100, d=d)
+    return FisherShannonPoint(entropy, estimate(power), np.eye(d), estimate(trace), estimate(power * trace / d))
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def test_points_lie_at_information_per_dimension_and_power_with_intervals():
+    here = point(2.0, 3.0, d=3)
+    ax = plane(here)
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
+    (bar,) = ax.containers
+    assert [float(v) for v in np.ravel(bar.lines[0].get_data())] == pytest.approx([1.0, 2.0])
+    horizontal, vertical = (np.array(c.get_segments()[0]) for c in bar.lines[2])
+    np.testing.assert_allclose(horizontal[:, 0], np.array(here.fisher_trace.interval()) / 3)
+    np.testing.assert_allclose(vertical[:, 1], here.entropy_power.interval())
+
+
+def test_the_boundary_and_the_curves_of_constant_product_are_drawn():
+    ax = plane([point(1.0, 1.0), point(0.1, 30.0)], products=(1, 3))
+    curves = [line for line in ax.lines if len(line.get_xdata()) == 2]
+    products = sorted(float(np.prod(line.get_xydata()[0])) for line in curves)
+    assert products == pytest.approx([1.0, 3.0])
+    (x0, x1), (y0, y1) = ax.get_xlim(), ax.get_ylim()
+    assert x0 < 1 < 30 < x1
+    assert y0 < 1 / 30
+    assert y1 > 1
+    region = ax.collections[0].get_paths()[0].vertices
+    assert (region[:, 0] * region[:, 1] <= 1 + 1e-9).all(), "the shaded region is N·tr J/d ≤ 1"
+
+
+def test_a_mapping_names_the_points():
+    ax = plane({"one": point(1.0, 1.0), "two": point(2.0, 2.0)})
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["one", "two"]
+    ax = plane([point(1.0, 1.0)], labels=["here"])
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["here"]
+
+
+def test_trajectories_are_coloured_by_time_with_one_bar():
+    path = [point(1 / j, j) for j in (1.0, 2.0, 5.0)]
+    ax = plane(trajectories={"a": path, "b": path[:2]}, time_label="epoch")
+    lines = [c for c in ax.collections if isinstance(c, LineCollection)]
+    assert len(lines[0].get_segments()) == 2
+    np.testing.assert_array_equal(lines[0].get_array(), [2, 3])
+    assert [other.get_ylabel() for other in ax.figure.axes if other is not ax] == ["epoch"]
+
+
+def test_axes_are_taken_and_returned():
+    ax = plt.subplots()[1]
+    assert plane(point(1.0, 1.0), ax=ax) is ax
+
+
+def test_points_without_errors_have_no_bars():
+    class Bare:
+        entropy_power, fisher_trace, d = 1.0, 2.0, 2
+
+    ax = plane(Bare())
+    assert ax.containers[0].lines[2] == ()
+
+
+def test_nothing_to_draw_and_wrong_labels_are_errors():
+    with pytest.raises(ValueError, match="at least one point, got none"):
+        plane()
+    with pytest.raises(ValueError, match="`labels` must name 1 points, got 2"):
+        plane([point(1.0, 1.0)], labels=["a", "b"])
