@@ -113,7 +113,8 @@ def plane(
     for i, point in enumerate(places):
         _draw_point(ax, point, i, labels[i] if labels else None, level)
     if labels or any(name for name, _ in paths):
-        ax.legend(loc="best", edgecolor="none", framealpha=0.9)
+        # Above the axes, because points may lie anywhere inside.
+        ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize="small")
     return ax
 
 
@@ -179,7 +180,10 @@ def _draw_trajectory(ax: Axes, path: Sequence[PlanePoint], name: str, time_label
     lines.set_array(times[1:])
     lines.set_linewidth(1.5)
     ax.add_collection(lines)
-    dots = ax.scatter(x, y, c=times, cmap="viridis", s=14, zorder=3, label=name or None)
+    # Dots show single steps; where there are many they would hide the path.
+    size = 14 if len(path) <= 40 else 3
+    dots = ax.scatter(x, y, c=times, cmap="viridis", s=size, zorder=3)
+    ax.plot([], [], color=plt.get_cmap("viridis")(0.4), marker="o", markersize=3, label=name or None)
     figure = ax.figure
     if not any(getattr(other, "_infoplane_time", False) for other in figure.axes):
         bar = figure.colorbar(dots, ax=ax, label=time_label, pad=0.12)

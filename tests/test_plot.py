@@ -15,7 +15,9 @@ def point(power, trace, d=1, error=0.05):
 
     h = 0.5 * d * np.log(2 * np.pi * np.e * power)
     entropy = Estimate(h, standard_error=error, method="knn", n=100, d=d)
-    return FisherShannonPoint(entropy, estimate(power), np.eye(d), estimate(trace), estimate(power * trace / d))
+    return FisherShannonPoint(
+        entropy, estimate(power), np.eye(d), estimate(trace), estimate(power * trace / d)
+    )
 
 
 @pytest.fixture(autouse=True)

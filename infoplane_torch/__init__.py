@@ -1,0 +1,1 @@
+"""Differentiable Fisher information and entropy, and the auto-encoders they control."""

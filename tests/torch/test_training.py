@@ -1,0 +1,393 @@
+"""The training loop: exact resume after a kill, logs, early stopping, divergence, what it must not touch."""
+
+import csv
+import dataclasses
+import hashlib
+import math
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from infoplane_torch import presets, training
+from infoplane_torch.data import ImageData, load
+from infoplane_torch.history import History, TrajectoryPoint
+from infoplane_torch.objective import Objective
+from infoplane_torch.training import DivergenceError, TrainingConfig, train
+
+CONFIG = TrainingConfig(epochs=6, batch_size=32, warmup_epochs=3, patience=None, accelerator="cpu", seed=5)
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL inside of one process: nothing catches it."""
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageData:
+    digits = load("digits")
+    return dataclasses.replace(digits, train=digits.train[:150], valid=digits.valid[:50])
+
+
+def build(fisher: float = 20.0):
+    torch.manual_seed(0)
+    return presets.build(presets.fae(fisher, 1.0, event_shape=(1, 8, 8), hidden=(16,), latent_dim=3))
+
+
+def fingerprint(model: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode() + value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def run(digits, folder, *, config=CONFIG, fisher=20.0, **options):
+    vae, objective = build(fisher)
+    history = train(vae, objective, digits, config, folder, progress=False, **options)
+    return vae, history
+
+
+def without_seconds(history: History) -> list[dict[str, float]]:
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in history.rows]
+
+
+def last_weights(folder) -> dict[str, torch.Tensor]:
+    return torch.load(folder / "last.pt", weights_only=True)["model"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(digits, tmp_path_factory):
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    vae, history = run(digits, folder)
+    torch.set_num_threads(threads)
+    return folder, vae, history
+
+
+def assert_same_run(folder, vae, history, uninterrupted):
+    expected_folder, expected_vae, expected_history = uninterrupted
+    assert fingerprint(vae) == fingerprint(expected_vae)
+    assert without_seconds(history) == without_seconds(expected_history)
+    expected = last_weights(expected_folder)
+    assert all(torch.equal(value, expected[name]) for name, value in last_weights(folder).items())
+    with (folder / "history.csv").open() as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [*range(1, CONFIG.epochs + 1)]
+
+
+def kill_in_write(monkeypatch, name: str, *, after: bool, count: int) -> None:
+    """Die when the file of that name is written for the `count`-th time, before or after its rename."""
+    replace, seen = os.replace, [0]
+
+    def dying_replace(source, target):
+        seen[0] += str(target).endswith(name)
+        dying = str(target).endswith(name) and seen[0] == count
+        if dying and not after:
+            raise Killed
+        replace(source, target)
+        if dying:
+            raise Killed
+
+    monkeypatch.setattr(training.os, "replace", dying_replace)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("name", "count"), [("last.pt", 1), ("last.pt", 4), ("history.csv", 4), ("best.pt", 1)]
+)
+def test_a_run_killed_around_any_write_ends_with_the_same_bits(
+    name, count, after, digits, tmp_path, monkeypatch, uninterrupted
+):
+    with monkeypatch.context() as patch:
+        kill_in_write(patch, name, after=after, count=count)
+        with pytest.raises(Killed):
+            run(digits, tmp_path)
+    vae, history = run(digits, tmp_path)
+    assert_same_run(tmp_path, vae, history, uninterrupted)
+
+
+def test_a_run_killed_in_the_middle_of_an_epoch_ends_with_the_same_bits(
+    digits, tmp_path, monkeypatch, uninterrupted
+):
+    evaluate, calls = Objective.__call__, [0]
+
+    def dying(*args, **options):
+        calls[0] += 1
+        if calls[0] == 24:  # seven calls an epoch: five steps and two batches of validation images
+            raise Killed
+        return evaluate(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Objective, "__call__", dying)
+        with pytest.raises(Killed):
+            run(digits, tmp_path)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 3
+    vae, history = run(digits, tmp_path)
+    assert_same_run(tmp_path, vae, history, uninterrupted)
+
+
+def test_a_process_killed_by_sigkill_resumes_to_the_same_bits(digits, tmp_path):
+    script = """
+        import dataclasses, sys, torch
+        from infoplane_torch import presets
+        from infoplane_torch.data import load
+        from infoplane_torch.training import TrainingConfig, train
+
+        torch.set_num_threads(1)
+        digits = load("digits")
+        digits = dataclasses.replace(digits, train=digits.train[:150], valid=digits.valid[:50])
+        torch.manual_seed(0)
+        sizes = {"event_shape": (1, 8, 8), "hidden": (16,), "latent_dim": 3}
+        vae, objective = presets.build(presets.fae(20.0, 1.0, **sizes))
+        config = TrainingConfig(
+            epochs=60, batch_size=32, warmup_epochs=3, patience=None, accelerator="cpu", seed=5
+        )
+        train(vae, objective, digits, config, sys.argv[1], progress=False)
+    """
+    folder = tmp_path / "killed"
+    command = [sys.executable, "-c", textwrap.dedent(script), str(folder)]
+    with subprocess.Popen(command) as process:
+        deadline = time.monotonic() + 100
+        while not (folder / "history.csv").exists() or len((folder / "history.csv").read_text()) < 5_000:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    reached = torch.load(folder / "last.pt", weights_only=True)["epoch"]
+    assert 1 < reached < 60
+    config = dataclasses.replace(CONFIG, epochs=60)
+    resumed, history = run(digits, folder, config=config)
+    whole, expected = run(digits, tmp_path / "whole", config=config)
+    assert fingerprint(resumed) == fingerprint(whole)
+    assert without_seconds(history) == without_seconds(expected)
+
+
+def test_a_half_written_temporary_file_is_ignored(digits, tmp_path, uninterrupted):
+    (tmp_path / "last.pt.tmp").write_bytes(b"half a check")
+    vae, history = run(digits, tmp_path)
+    assert_same_run(tmp_path, vae, history, uninterrupted)
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_finished_run_can_be_made_longer_as_if_it_had_been_so_from_the_start(
+    digits, tmp_path, uninterrupted
+):
+    run(digits, tmp_path, config=dataclasses.replace(CONFIG, epochs=2))
+    vae, history = run(digits, tmp_path)
+    assert_same_run(tmp_path, vae, history, uninterrupted)
+
+
+def test_a_finished_run_is_not_trained_again(digits, tmp_path, monkeypatch):
+    vae, history = run(digits, tmp_path)
+    monkeypatch.setattr(Objective, "__call__", None)
+    again, same = run(digits, tmp_path)
+    assert same == history
+    assert fingerprint(again) == fingerprint(vae)
+
+
+def test_without_resume_a_run_starts_anew(digits, tmp_path, uninterrupted):
+    run(digits, tmp_path, fisher=1.0)
+    vae, history = run(digits, tmp_path, resume=False)
+    assert_same_run(tmp_path, vae, history, uninterrupted)
+
+
+def test_resuming_under_another_configuration_is_a_clear_error(digits, tmp_path):
+    run(digits, tmp_path)
+    with pytest.raises(ValueError, match=r"another configuration: it was\n.*0\.001.*\nand is now\n.*0\.002"):
+        run(digits, tmp_path, config=dataclasses.replace(CONFIG, learning_rate=0.002))
+    with pytest.raises(ValueError, match="another objective"):
+        run(digits, tmp_path, fisher=1.0)
+    with pytest.raises(ValueError, match="another data"):
+        run(dataclasses.replace(digits, train=digits.train[:149]), tmp_path)
+    torch.manual_seed(0)
+    vae, objective = presets.build(presets.fae(20.0, 1.0, event_shape=(1, 8, 8), hidden=(17,), latent_dim=3))
+    with pytest.raises(ValueError, match="another model"):
+        train(vae, objective, digits, CONFIG, tmp_path, progress=False)
+
+
+def test_a_checkpoint_holds_no_code(uninterrupted):
+    folder, vae, history = uninterrupted
+    checkpoint = torch.load(folder / "last.pt", weights_only=True)
+    assert checkpoint["epoch"] == len(history.rows) == CONFIG.epochs
+    assert set(checkpoint["optimizer"]["state"]) == set(range(len([*vae.parameters()])))
+    vae.load_state_dict(torch.load(folder / "best.pt", weights_only=True))
+
+
+def test_training_raises_the_elbo_and_the_table_holds_what_the_history_holds(uninterrupted):
+    folder, _, history = uninterrupted
+    assert history.rows[-1]["valid_elbo"] > history.rows[0]["valid_elbo"] + 1
+    with (folder / "history.csv").open() as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert rows == list(history.rows)
+    for row in history.rows:
+        for split in ("train", "valid"):
+            elbo = row[f"{split}_reconstruction"] - row[f"{split}_kl"]
+            penalized = -row[f"{split}_reconstruction"] + row["beta"] * row[f"{split}_kl"]
+            assert row[f"{split}_elbo"] == pytest.approx(elbo, rel=1e-5)
+            assert row[f"{split}_loss"] == pytest.approx(
+                penalized + row[f"{split}_penalty_fisher_posterior"], rel=1e-5
+            )
+            product = row[f"{split}_entropy_power"] * row[f"{split}_fisher_trace_mean"]
+            assert row[f"{split}_product"] == pytest.approx(product)
+            assert product >= 1
+
+
+def test_the_last_row_describes_the_model_on_the_validation_images(digits, tmp_path):
+    vae, history = run(digits, tmp_path, config=dataclasses.replace(CONFIG, epochs=1))
+    posterior = vae.encode(digits.evaluation_images("valid"))
+    variance = posterior.variance.detach().double()
+    entropy = 0.5 * torch.log(2 * math.pi * math.e * variance).sum(-1).mean()
+    row = history.rows[-1]
+    assert row["valid_posterior_entropy"] == pytest.approx(float(entropy), rel=1e-5)
+    assert row["valid_fisher_trace_mean"] == pytest.approx(float((1 / variance).mean()), rel=1e-5)
+    power = math.exp(2 / 3 * float(entropy)) / (2 * math.pi * math.e)
+    assert row["valid_entropy_power"] == pytest.approx(power, rel=1e-5)
+    assert history.trajectory == [
+        TrajectoryPoint(1, row["valid_entropy_power"], 3 * row["valid_fisher_trace_mean"], 3)
+    ]
+
+
+def test_the_warm_up_is_linear_and_ends_at_one(uninterrupted):
+    assert uninterrupted[2].column("beta") == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 1])
+    assert TrainingConfig(warmup_epochs=0).beta(1) == 1
+
+
+def test_training_leaves_the_callers_random_state_and_does_not_depend_on_it(digits, tmp_path, uninterrupted):
+    vae, objective = build()
+    torch.manual_seed(99)
+    state = torch.get_rng_state()
+    history = train(vae, objective, digits, CONFIG, tmp_path, progress=False)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert_same_run(tmp_path, vae, history, uninterrupted)
+
+
+def test_validation_does_not_disturb_training(digits, tmp_path, uninterrupted):
+    _, history = run(dataclasses.replace(digits, valid=digits.valid[:7]), tmp_path)
+    for row, expected in zip(history.rows, uninterrupted[2].rows, strict=True):
+        assert row["train_loss"] == expected["train_loss"]
+        assert row["valid_loss"] != expected["valid_loss"]
+
+
+def test_early_stopping_counts_from_the_warm_up_and_restores_the_best_weights(digits, tmp_path):
+    few = dataclasses.replace(digits, train=digits.train[:32])  # overfits at once
+    config = dataclasses.replace(CONFIG, epochs=400, warmup_epochs=5, patience=10, learning_rate=0.01)
+    vae, history = run(few, tmp_path / "long", config=config)
+    assert len(history.rows) == history.best_epoch + 10 < 400
+    best = dataclasses.replace(config, epochs=history.best_epoch)
+    expected, _ = run(few, tmp_path / "best", config=best)
+    assert fingerprint(vae) == fingerprint(expected)
+    assert fingerprint(vae) != fingerprint_of(last_weights(tmp_path / "long"))
+    assert not vae.training
+
+
+def fingerprint_of(weights: dict[str, torch.Tensor]) -> str:
+    vae, _ = build()
+    vae.load_state_dict(weights)
+    return fingerprint(vae)
+
+
+def test_early_stopping_waits_for_the_end_of_the_warm_up(digits, tmp_path):
+    config = dataclasses.replace(CONFIG, epochs=50, warmup_epochs=8, patience=2, learning_rate=1e-9)
+    _, history = run(digits, tmp_path, config=config)
+    assert len(history.rows) >= 10
+
+
+def test_a_diverging_run_stops_and_names_the_last_good_checkpoint(digits, tmp_path):
+    bad = dataclasses.replace(CONFIG, learning_rate=1e30)
+    with pytest.raises(DivergenceError, match=r"in epoch 1, step 2; there is no checkpoint yet"):
+        run(digits, tmp_path, config=bad)
+    assert not (tmp_path / "last.pt").exists()
+
+
+def test_divergence_after_some_epochs_leaves_the_last_good_checkpoint(digits, tmp_path, monkeypatch):
+    run(digits, tmp_path, config=dataclasses.replace(CONFIG, epochs=2))
+    evaluate = Objective.__call__
+
+    def diverging(*args, **options):
+        terms = evaluate(*args, **options)
+        return dataclasses.replace(terms, loss=terms.loss * math.nan)
+
+    monkeypatch.setattr(Objective, "__call__", diverging)
+    with pytest.raises(
+        DivergenceError, match=r"loss nan, .* in epoch 3, step 1; .* checkpoint is .*last\.pt"
+    ):
+        run(digits, tmp_path)
+    assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 2
+
+
+def test_the_gradient_is_clipped(digits, tmp_path):
+    vae, _ = run(digits, tmp_path, config=dataclasses.replace(CONFIG, epochs=1, clip_norm=1e-12))
+    initial, _ = build()
+    for value, before in zip(vae.parameters(), initial.parameters(), strict=True):
+        assert (value - before).abs().max() < 1e-5  # Adam's ε = 1e-8 is far above such a gradient
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_tensorboard_shows_each_epoch_once_after_a_kill(after, digits, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        kill_in_write(patch, "last.pt", after=after, count=4)
+        with pytest.raises(Killed):
+            run(digits, tmp_path)
+    run(digits, tmp_path)
+    log = EventAccumulator(str(tmp_path))
+    log.Reload()
+    assert [event.step for event in log.Scalars("elbo/valid")] == [*range(1, CONFIG.epochs + 1)]
+
+
+def test_mixed_precision_trains_to_nearly_the_same_elbo(digits, tmp_path, uninterrupted):
+    _, history = run(digits, tmp_path, config=dataclasses.replace(CONFIG, precision="bf16-mixed"))
+    assert history.rows[-1]["valid_elbo"] == pytest.approx(uninterrupted[2].rows[-1]["valid_elbo"], rel=0.02)
+
+
+def test_a_gaussian_likelihood_trains_on_grey_levels(digits, tmp_path):
+    torch.manual_seed(0)
+    sizes = {"event_shape": (1, 8, 8), "hidden": (16,), "latent_dim": 3}
+    vae, objective = presets.build(presets.vae(likelihood="gaussian", **sizes))
+    config = dataclasses.replace(CONFIG, binarize=False)
+    history = train(vae, objective, digits, config, tmp_path, progress=False)
+    assert history.rows[-1]["valid_elbo"] > history.rows[0]["valid_elbo"]
+
+
+def test_progress_can_be_silenced(digits, tmp_path, capfd):
+    run(digits, tmp_path, config=dataclasses.replace(CONFIG, epochs=1))
+    assert capfd.readouterr() == ("", "")
+    vae, objective = build()
+    train(vae, objective, digits, dataclasses.replace(CONFIG, epochs=2), tmp_path)
+    assert "2/2" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "`epochs` must be at least 1, got 0"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1, got 0"),
+        ({"warmup_epochs": -1}, "`warmup_epochs` must be at least 0, got -1"),
+        ({"seed": -1}, "`seed` must be at least 0, got -1"),
+        ({"patience": 0}, "`patience` must be at least 1 or None, got 0"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be positive, got 0.0"),
+        ({"clip_norm": math.nan}, "`clip_norm` must be positive, got nan"),
+        ({"precision": "16"}, "`precision` must be one of"),
+        ({"accelerator": "gpu0"}, "`accelerator` must be one of"),
+    ],
+)
+def test_a_bad_configuration_is_a_clear_error(options, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig(**options)
+
+
+def test_an_empty_history_has_no_best_epoch():
+    assert History(2).best_epoch == 0
+    assert History(2).trajectory == []
