@@ -165,6 +165,19 @@ def train(
     has to be saved, validation cannot disturb training, and the caller's generators are left as they were.
     Validation uses the same noise in each epoch. Early stopping and the best epoch go by the ELBO, whatever
     the penalties are; no likelihood is estimated here.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from infoplane_torch import presets
+    >>> from infoplane_torch.data import load
+    >>> data = load("digits")
+    >>> config = presets.fae(20, 1.0, event_shape=data.shape, hidden=(16,), latent_dim=2)
+    >>> model, objective = presets.build(config)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     history = train(model, objective, data, TrainingConfig(epochs=2), folder, progress=False)
+    >>> len(history.rows), model.training
+    (2, False)
     """
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)

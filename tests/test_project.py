@@ -1,7 +1,6 @@
 """The house rules, checked: imports, docstrings, what loads on import, README commands."""
 
 import ast
-import dataclasses
 import doctest
 import importlib
 import inspect
@@ -155,13 +154,20 @@ def test_methods_document_their_parameters(name):
     assert listed == parameters or (not listed and len(parameters) <= 1), (listed, parameters)
 
 
-def test_every_public_function_has_an_example():
-    for name in infoplane.__all__:
-        value = getattr(infoplane, name)
-        if inspect.isfunction(value) or (
-            dataclasses.is_dataclass(value) and name in ("KNN", "KDE", "Gaussian")
-        ):
-            assert ">>> " in inspect.getdoc(value), name
+def offered():
+    """What users import: the names in `__all__`, and the functions of the torch modules."""
+    names = {f"infoplane.{name}": getattr(infoplane, name) for name in infoplane.__all__}
+    names["infoplane.plot.plane"] = OBJECTS["infoplane.plot.plane"]
+    names |= {n: v for n, v in OBJECTS.items() if n.startswith("infoplane_torch.") and inspect.isfunction(v)}
+    return names
+
+
+@pytest.mark.parametrize("name", offered())
+def test_everything_offered_has_an_example(name):
+    value = offered()[name]
+    # Errors, and the interface and result that functions of their own produce, speak for themselves.
+    if inspect.isfunction(value) or name.rpartition(".")[2] in ("Gaussian", "KNN", "KDE", "Estimate"):
+        assert ">>> " in inspect.getdoc(value)
 
 
 @pytest.mark.parametrize("name", [n for n, v in OBJECTS.items() if ">>> " in (inspect.getdoc(v) or "")])
