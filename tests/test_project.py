@@ -85,11 +85,13 @@ def test_importing_infoplane_is_light():
         "t = time.perf_counter() - t; "
         "print(t, sorted({'torch', 'matplotlib', 'scipy.stats', 'sklearn'} & set(sys.modules)))"
     )
-    seconds, heavy = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    ).stdout.split(maxsplit=1)
-    assert heavy.strip() == "[]"
-    assert float(seconds) < 1.0
+    # The fastest of three: other work on the machine can only slow an import down.
+    outputs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        for _ in range(3)
+    ]
+    assert all(output.endswith(" []\n") for output in outputs), outputs
+    assert min(float(output.split()[0]) for output in outputs) < 1.0
 
 
 def public_objects():
