@@ -201,8 +201,8 @@ class Sample:
         if self._tie_report is not None:
             raise DegenerateSampleError(
                 f"`{self.name}` {self._tie_report}: a sample with ties has no density for method {method!r}. "
-                "If the data are rounded, add uniform noise as wide as the rounding step; "
-                'method="gaussian" needs no distinct rows'
+                "If the data are rounded, add uniform noise as wide as the rounding step; if they span many "
+                'orders of magnitude, transform them; method="gaussian" needs no distinct rows'
             )
 
     @cached_property
@@ -210,6 +210,9 @@ class Sample:
         repeated = _repeated_rows(self.values)
         if repeated:
             return f"has {repeated} repeated rows among {self.n}"
+        coinciding = _repeated_rows(self.whitened)
+        if coinciding:
+            return f"spans so many orders of magnitude that {coinciding} rows coincide once it is centred"
         if self.d == 1:
             return None
         for j, column in enumerate(self.values.T):

@@ -116,6 +116,12 @@ def test_a_discrete_column_beside_a_continuous_one_is_refused():
         Sample.of(x).require_distinct_rows("knn")
 
 
+def test_rows_that_float64_cannot_tell_apart_beside_a_huge_one_are_refused():
+    x = np.r_[X[:, 0], 1e30]
+    with pytest.raises(DegenerateSampleError, match="orders of magnitude that 49 rows coincide"):
+        Sample.of(x).require_distinct_rows("knn")
+
+
 def test_the_radial_order_ignores_affine_maps():
     order = Sample.of(X).radial_order
     np.testing.assert_array_equal(Sample.of(X @ [[1.0, 2.0], [-0.5, 3.0]] - 7).radial_order, order)

@@ -107,7 +107,7 @@ class PairKernels:
         rows = np.full(m, _NOWHERE) if own is None else own
         over_rows(
             log_sums, m, targets, rows, self._sources, self._precision, self._offset,
-            self._precision_loo, self._offset_loo, self._reach, bandwidths**-2.0, sums,
+            self._precision_loo, self._offset_loo, self._reach_of(own), bandwidths**-2.0, sums,
         )  # fmt: skip
         sums -= self._log_norm(own) + d * np.log(bandwidths)
         return np.logaddexp(math.log1p(-1 / n) + sums, _background(targets)[0][:, None] - math.log(n))
@@ -131,7 +131,8 @@ class PairKernels:
         # The kernel works at unit bandwidth: lengths are divided by h, derivatives with them.
         over_rows(
             moments, m, targets / h, rows, self._sources / h, self._precision, self._offset,
-            self._precision_loo, self._offset_loo, self._reach / h**2, log_sum, score, jacobian, variance,
+            self._precision_loo, self._offset_loo, self._reach_of(own) / h**2,
+            log_sum, score, jacobian, variance,
         )  # fmt: skip
         score /= h
         jacobian /= h**2
@@ -151,6 +152,10 @@ class PairKernels:
         """
         targets = self._z[rows]
         return best_bandwidth(lambda hs: self.log_density(targets, rows, hs).mean(axis=0), start)
+
+    def _reach_of(self, own: Rows | None) -> Array:
+        # Points from elsewhere have helped to choose no bandwidth.
+        return np.full(len(self._z), -1.0) if own is None else self._reach
 
     def _log_norm(self, own: Rows | None) -> float:
         n, d = self._z.shape

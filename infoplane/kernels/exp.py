@@ -42,7 +42,7 @@ def exp(x):
     2^y for y = x log₂e: the integer part goes into the exponent bits, the rest through a polynomial.
     """
     y = max(x * _LOG2_E, -1021.0)
-    whole = math.floor(y + 0.5)
+    whole = np.floor(y + 0.5)
     f = y - whole
     p = _C11
     p = _C10 + f * p

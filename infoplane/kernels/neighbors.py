@@ -30,6 +30,37 @@ def _line_distances(start, stop, ordered, order, k, out):
 
 
 @kernel
+def line_shifts(start, stop, targets, ordered, sums, squares, k, leave_out, mean, variance, radius):
+    """Mean and variance of the k − 1 points inside of the distance to the k-th neighbour, and this radius.
+
+    The neighbours of a point on the line are a window of the sorted sample; `sums` and `squares` are the
+    running sums of x and x², n + 1 each, so that a window of any length costs the same.
+    """
+    n = ordered.size
+    window = k + 1 if leave_out else k
+    for i in range(start, stop):
+        t = targets[i]
+        low, high = 0, n - window
+        while low < high:
+            middle = (low + high) // 2
+            if t - ordered[middle] > ordered[middle + window] - t:
+                low = middle + 1
+            else:
+                high = middle
+        first, last = ordered[low], ordered[low + window - 1]
+        farthest = first if t - first > last - t else last
+        total = sums[low + window] - sums[low] - farthest
+        square = squares[low + window] - squares[low] - farthest * farthest
+        if leave_out:
+            total -= t
+            square -= t * t
+        average = total / (k - 1)
+        mean[i] = average - t
+        variance[i] = max(square / (k - 1) - average * average, 0.0)
+        radius[i] = abs(farthest - t)
+
+
+@kernel
 def _brute_force(start, stop, targets, sources, k, distances, indices):
     """The k nearest sources of each target, sorted insertion into the row of `distances` (squared)."""
     d, n = sources.shape

@@ -36,15 +36,19 @@ def log_sums(
         total = np.zeros(scales.size)
         for first in range(0, n, _TILE):
             m = min(_TILE, n - first)
+            here = slice(first, first + m)
             squared[:] = 0.0
             for a in range(d):
                 t = targets[i, a]
+                x = sources[a, here]
                 for j in range(m):
-                    squared[j] += (sources[a, first + j] - t) ** 2
+                    squared[j] += (x[j] - t) ** 2
+            far_rate, far_base = precision[here], offset[here]
+            near_rate, near_base, limit = precision_loo[here], offset_loo[here], reach[here]
             for j in range(m):
-                near = own[i] >= 0 and squared[j] <= reach[first + j]
-                rate[j] = -0.5 * squared[j] * (precision_loo[first + j] if near else precision[first + j])
-                base[j] = offset_loo[first + j] if near else offset[first + j]
+                near = squared[j] <= limit[j]
+                rate[j] = -0.5 * squared[j] * (near_rate[j] if near else far_rate[j])
+                base[j] = near_base[j] if near else far_base[j]
             skip = own[i] - first
             for q in range(scales.size):
                 for j in range(m):
@@ -111,17 +115,20 @@ def moments(
         sum_wwuu[:] = 0.0
         for first in range(0, n, _TILE):
             m = min(_TILE, n - first)
+            here = slice(first, first + m)
             squared[:] = 0.0
             for a in range(d):
                 t = targets[i, a]
+                x = sources[a, here]
                 for j in range(m):
-                    u[a, j] = sources[a, first + j] - t
+                    u[a, j] = x[j] - t
                     squared[j] += u[a, j] * u[a, j]
+            far_rate, far_base = precision[here], offset[here]
+            near_rate, near_base, limit = precision_loo[here], offset_loo[here], reach[here]
             for j in range(m):
-                near = own[i] >= 0 and squared[j] <= reach[first + j]
-                rate[j] = precision_loo[first + j] if near else precision[first + j]
-                base = offset_loo[first + j] if near else offset[first + j]
-                exponent[j] = base - 0.5 * squared[j] * rate[j]
+                near = squared[j] <= limit[j]
+                rate[j] = near_rate[j] if near else far_rate[j]
+                exponent[j] = (near_base[j] if near else far_base[j]) - 0.5 * squared[j] * rate[j]
             skip = own[i] - first
             if 0 <= skip < m:
                 exponent[skip] = _EMPTY
