@@ -2,7 +2,7 @@
 
 from infoplane.errors import DegenerateSampleError, InfoplaneWarning
 from infoplane.estimate import Estimate, FisherShannonPoint
-from infoplane.estimators import KDE, KNN, Estimator, Gaussian
+from infoplane.estimators import KDE, KNN, Copula, Estimator, Gaussian, LogSpline, Spacing, WeightedKNN
 from infoplane.measures import (
     entropy,
     entropy_power,
@@ -15,7 +15,8 @@ from infoplane.measures import (
 __all__ = [
     "entropy", "entropy_power", "fisher_information", "fisher_trace", "fisher_shannon", "score",
     "Estimate", "FisherShannonPoint",
-    "Estimator", "Gaussian", "KNN", "KDE",
+    "Estimator", "Gaussian", "KNN", "KDE", "Spacing", "LogSpline", "Copula",
+    "WeightedKNN",
     "DegenerateSampleError", "InfoplaneWarning",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -7,7 +7,7 @@ import pytest
 from scipy import special
 
 from infoplane import KDE, KNN, Gaussian, entropy, fisher_information, fisher_shannon, fisher_trace, score
-from infoplane.estimators import knn
+from infoplane.estimators.nearest_balls import normal_bias
 from infoplane.sample import Sample
 from tests import naive
 
@@ -61,7 +61,7 @@ def test_the_plain_knn_entropy_equals_the_slow_one(d, k):
 @pytest.mark.parametrize(("n", "d", "k"), [(200, 1, 10), (1000, 3, 3), (500, 10, 3), (2000, 40, 1)])
 def test_the_normal_bias_equals_its_simulation(n, d, k):
     expected, error = naive.normal_bias(n, d, k)
-    assert abs(knn._normal_bias(n, d, k) - expected) < 4 * error
+    assert abs(normal_bias(n, d, k) - expected) < 4 * error
 
 
 def test_the_calibrated_entropy_of_gaussian_data_is_unbiased_in_twenty_dimensions():

@@ -127,7 +127,7 @@ def test_four_hundred_dimensions_overflow_nothing():
 def test_too_few_rows_for_the_dimension_are_refused_with_a_way_out():
     x = RNG.standard_normal((30, 8))
     with pytest.raises(
-        ValueError, match=r'at least 40 rows for method .knn. in d = 8, got 30; method="gaussian"'
+        ValueError, match=r'at least 40 rows for method .weighted-knn. in d = 8, got 30; method="gaussian"'
     ):
         entropy(x)
     assert math.isfinite(entropy(x, method="gaussian"))

@@ -22,8 +22,11 @@ FLOORS = {
         ["errors", "estimate", "sample"],
         ["kernels.jit", "kernels.exp", "kernels.pairs", "kernels.neighbors", "kernels.binning"],
         [
-            "estimators.base", "estimators.kernel_density", "estimators.gaussian", "estimators.knn",
-            "estimators.kde", "estimators",
+            "estimators.base", "estimators.kernel_density", "estimators.bandwidths", "estimators.gaussian",
+            "estimators.nearest_balls", "estimators.knn", "estimators.kde", "estimators.edges",
+            "estimators.spline_density", "estimators.logspline", "estimators.entropy_only",
+            "estimators.spacing", "estimators.independent_axes", "estimators.copula",
+            "estimators.weighted_knn", "estimators.best_entropy", "estimators",
         ],
         ["measures"],
         ["plot"],

@@ -28,6 +28,8 @@ _LOG_2PI = math.log(2 * math.pi)
 _NOWHERE = np.intp(-1)
 # How often the line is binned again, each time six times as fine, for data in distant narrow clusters.
 _REFINEMENTS = 5
+# Nats by which a refinement must raise the log-likelihood of the whole sample.
+_WORTH_REFINING = 10.0
 
 
 class ScoreField(NamedTuple):
@@ -191,25 +193,40 @@ class LineKernels:
             self._binned = self._bin(bandwidth, bandwidth)
             return
         start = (4 / (5 * n)) ** (1 / 7)
+        # In a small sample a few close points can draw the likelihood to a bandwidth of their distance.
+        self._low = 0.25 if n >= 500 else 0.5
+        self._binned, best, likelihood = self._search(start)
+        # At the floor the data may be finer than their overall scale tells, as in distant narrow clusters:
+        # the likelihood then rises at most points. A little it rises wherever a few happen to lie close.
         for _ in range(_REFINEMENTS):
-            self._binned = self._bin(0.25 * start, 3.2 * start)
-            best = best_bandwidth(self._likelihood, start, low=0.25, high=2.0, floor=0.25 * start)
-            # At the floor the data are finer than their overall scale tells, as in distant narrow clusters.
-            if best > 0.3 * start:
+            if best > 1.2 * self._low * start:
                 break
             start /= 6
+            binned, finer, reached = self._search(start)
+            if n * (reached - likelihood) < _WORTH_REFINING:
+                break
+            self._binned, best, likelihood = binned, finer, reached
         self.bandwidth = widening * best
+
+    def _search(self, start: float) -> tuple[BinnedSample, float, float]:
+        """Bins fine enough about a reference bandwidth, the best bandwidth there and its mean likelihood."""
+        low = self._low
+        binned = self._bin(low * start, 3.2 * start)
+        best = best_bandwidth(
+            lambda hs: self._likelihood(binned, hs), start, low=low, high=2.0, floor=low * start
+        )
+        return binned, best, float(self._likelihood(binned, np.array([best]))[0])
 
     def _bin(self, narrowest: float, widest: float) -> BinnedSample:
         # Beyond 16 h a kernel is below exp(-128), less than the background at any distance of interest.
         return BinnedSample(self._t, spacing=min(0.005, narrowest / 8), reach=16 * widest)
 
-    def _likelihood(self, bandwidths: Array) -> Array:
-        n, counts = self._n, self._binned.counts
-        background = np.exp(_background(self._binned.values[:, None])[0])
+    def _likelihood(self, binned: BinnedSample, bandwidths: Array) -> Array:
+        n, counts = self._n, binned.counts
+        background = np.exp(_background(binned.values[:, None])[0])
         means = []
         for h in bandwidths:
-            (total,) = self._binned.kernel_sums(h)
+            (total,) = binned.kernel_sums(h)
             kernel = np.maximum(total - 1 / (h * math.sqrt(2 * math.pi)), 0.0) / (n - 1)
             means.append(counts @ np.log((1 - 1 / n) * kernel + background / n) / n)
         return np.array(means)

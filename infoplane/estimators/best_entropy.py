@@ -1,0 +1,99 @@
+"""The entropy estimate to use where nothing is known of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from infoplane.estimators.base import EntropyFit, Estimator
+from infoplane.estimators.copula import Copula
+from infoplane.estimators.entropy_only import EntropyOnly
+from infoplane.estimators.knn import KNN
+from infoplane.estimators.spacing import Spacing
+from infoplane.estimators.weighted_knn import WeightedKNN
+from infoplane.sample import Sample
+
+# From this dimension on the bias of plain neighbours is larger than the noise of weighted ones.
+_WEIGHTED_FROM = 4
+# Rows for each entry of a rotation, below which axes found in the data overfit by more than the error.
+_ROWS_OF_ROTATION = 2
+
+
+@dataclass(frozen=True)
+class BestEntropy(EntropyOnly):
+    """The lowest of several entropy estimates whose biases are almost all positive, in nats.
+
+    One variable is measured by `Spacing`. For more the candidates are nearest neighbours (`KNN` with k = 3 up
+    to d = 3, `WeightedKNN` beyond), the copula in given axes and, for n ≥ 2d², that in independent axes
+    (`Copula`). Each repairs what spoils the others: curves and clusters, edges and tails of the variables,
+    edges and tails of rotated variables; and what is left of its bias is smoothing, which raises entropy.
+
+    Notes
+    -----
+    Cost is the sum of the candidates'. `best` also tells which one was taken. Choosing the least of three
+    correlated estimates lowers the result by about a third of a standard error where all are unbiased; the
+    standard error is that of the one taken. At n = 10³ clustered and curved data keep errors of 0.3 nats at
+    d = 10 and of one to three at d = 20.
+    Given axes make it equivariant under scaling, shifts and permutations of the variables, but under rotation
+    only where another candidate is taken.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane.estimators.best_entropy import BestEntropy
+    >>> from infoplane.sample import Sample
+    >>> x = np.random.default_rng(0).uniform(size=(1000, 3)) @ [[1, 1, 0], [0, 1, 1], [0, 0, 1]]  # H = 0
+    >>> estimator, fit = BestEntropy().best(Sample.of(x))
+    >>> estimator.name, abs(fit.value) < 3 * fit.standard_error
+    ('ica-copula', True)
+    """
+
+    @property
+    def name(self) -> str:
+        """What `Estimate.method` says where the estimator taken is not asked for."""
+        return "best"
+
+    def candidates(self, sample: Sample) -> tuple[Estimator, ...]:
+        """Estimators of which the lowest value is taken.
+
+        Parameters
+        ----------
+        sample : Sample
+            The data; only its shape counts.
+        """
+        if sample.d == 1:
+            return (Spacing(),)
+        neighbors = WeightedKNN() if sample.d >= _WEIGHTED_FROM else KNN(k=3)
+        if sample.n < _ROWS_OF_ROTATION * sample.d**2:
+            return neighbors, Copula()
+        return neighbors, Copula(), Copula(axes="independent")
+
+    def best(self, sample: Sample) -> tuple[Estimator, EntropyFit]:
+        """The estimator taken and its estimate.
+
+        Parameters
+        ----------
+        sample : Sample
+            At least max(5d, 20) distinct rows.
+        """
+        fits = [(estimator, estimator.entropy(sample)) for estimator in self.candidates(sample)]
+        return min(fits, key=lambda pair: pair[1].value)
+
+    def choose(self, sample: Sample) -> Estimator:
+        """The estimator taken.
+
+        Parameters
+        ----------
+        sample : Sample
+            At least max(5d, 20) distinct rows.
+        """
+        return self.best(sample)[0]
+
+    def entropy(self, sample: Sample) -> EntropyFit:
+        """Differential entropy in nats.
+
+        Parameters
+        ----------
+        sample : Sample
+            At least max(5d, 20) distinct rows.
+        """
+        return self.best(sample)[1]

@@ -1,0 +1,285 @@
+"""Penalised log-splines: density, entropy, score and Fisher information of one variable."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infoplane.errors import InfoplaneWarning
+from infoplane.estimators.base import Array, EntropyFit, FisherFit, least_rows
+from infoplane.estimators.edges import infinite_at_an_edge
+from infoplane.estimators.spline_density import Field, SplineDensity
+from infoplane.sample import Sample
+
+_LEAST_KNOTS = 6
+# A gap separates clusters if it is this many times as long as the stretch of the nearest ten points on
+# either side of it: for exponential tails that has probability e⁻¹⁴.
+_GAP = 5.0
+_NEIGHBORS = 10
+# Clusters with fewer points are taken as outliers.
+_LEAST_CLUSTER = 10
+# Samples that reach further than this many robust scales are fitted after x ↦ asinh.
+_HEAVY = 15.0
+_CORE = 3.0
+
+
+@dataclass(frozen=True)
+class LogSpline:
+    """Penalised log-spline density of one variable: the sharpest estimate of its Fisher information.
+
+    log f is a quartic spline, fitted by penalised likelihood, with λ ∫ (log f)‴² as penalty and averaged
+    over λ by leave-one-out likelihood. With ŝ₋ᵢ the score that has not seen x_i and V̂ its sampling
+    variance, J = mean(−2ŝ′₋ᵢ − ŝ₋ᵢ² + V̂_i): the variational lower bound J ≥ −E[2v′ + v²], which falls short
+    of J by E(ŝ − s)², with the variance part of that added back. It is raised to Cramér–Rao's J ≥ 1/σ̂².
+    H is the mean of −log f̂ with half the effect of leaving each point out, which removes the bias df/2n.
+
+    Parameters
+    ----------
+    knots : int, default 45
+        Number of knots; smoothness comes from the penalty, so more change little.
+
+    Notes
+    -----
+    Relative root mean square error of J 4–11 % at n = 10³ and 1.5–4 % at n = 10⁴ for smooth densities, within
+    about 1.3 times the efficiency bound. Below n ≈ 500 structure that the points do not yet show is
+    smoothed away, and intervals cover less than they say unless the density is nearly normal. Biased low, and
+    the standard error far too small, where the density has kinks or J is barely finite: Laplace −7 %,
+    gamma(3) −16 % at n = 10⁴. Where J is infinite because the density ends in a jump (uniform, exponential)
+    its value means nothing and H is a little high (uniform, +0.02 nats at n = 10³): a warning tells, mostly,
+    from n = 500. Clusters separated by wide gaps are fitted one by one; fewer than ten points far from all
+    others add nothing to J. Samples with far tails (Cauchy) are fitted in units of asinh. Cost O(n log n),
+    0.03 s at n = 10³. Ties are refused. Do not use it for densities with spikes or jumps inside the support.
+
+    References
+    ----------
+    B. W. Silverman, "On the estimation of a probability density function by the maximum penalized
+    likelihood method", Ann. Statist. 10 (1982) 795–810.
+    A. J. Stam, Inf. Control 2 (1959) 101–112.
+    A. Hyvärinen, J. Mach. Learn. Res. 6 (2005) 695–709.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import fisher_trace
+    >>> from infoplane.estimators.logspline import LogSpline
+    >>> x = np.random.default_rng(0).logistic(size=2000)  # J = 1/3
+    >>> abs(fisher_trace(x, method=LogSpline()) - 1 / 3) < 0.03
+    True
+    """
+
+    knots: int = 45
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.knots, int | np.integer) or self.knots < _LEAST_KNOTS:
+            raise ValueError(f"`knots` must be an integer of at least {_LEAST_KNOTS}, got {self.knots!r}")
+
+    @property
+    def name(self) -> str:
+        """What `Estimate.method` says."""
+        return "logspline"
+
+    def entropy(self, sample: Sample) -> EntropyFit:
+        """Differential entropy in nats.
+
+        Parameters
+        ----------
+        sample : Sample
+            At least 20 distinct rows of one column.
+        """
+        mixture = self._mixture(sample)
+        field = mixture.own_field()
+        terms = -field.log_density - 0.5 * field.leverage
+        value = float(terms.mean()) + math.log(mixture.scale) + sample.log_volume
+        return EntropyFit(value, float(terms.std(ddof=1)) / math.sqrt(sample.n), terms - terms.mean())
+
+    def fisher(self, sample: Sample) -> FisherFit:
+        """Fisher information in original units, as a matrix of one entry.
+
+        Parameters
+        ----------
+        sample : Sample
+            At least 20 distinct rows of one column.
+
+        Warns
+        -----
+        InfoplaneWarning
+            If the density seems to end in a jump, where J is infinite.
+        """
+        mixture = self._mixture(sample)
+        if infinite_at_an_edge(sample.whitened[:, 0]):
+            message = (
+                f"the density of `{sample.name}` seems to end in a jump or a steep edge (as those of uniform "
+                "and exponential variables do), where the Fisher information is infinite: the value returned "
+                "is that of the smooth part and no estimate of it"
+            )
+            warnings.warn(message, InfoplaneWarning, stacklevel=_level_of_caller())
+        field = mixture.own_field()
+        unit = 1 / mixture.scale**2
+        bound = unit * (-2 * field.slope - field.score**2)
+        noise = unit * float(field.variance.mean())
+        value = max(float(bound.mean()) + noise, sample.covariance_shrinkage)
+        # The noise of ŝ acts on J in second order, with a standard deviation like its mean.
+        error = math.hypot(float(bound.std(ddof=1)) / math.sqrt(sample.n), noise)
+        matrix = sample.matrix_from_whitened(np.array([[value]]))
+        back = float(matrix[0, 0]) / value
+        return FisherFit(matrix, back * error, back * (bound - bound.mean()))
+
+    def score(self, sample: Sample, points: Array | None) -> Array:
+        """Score in original units; between and beyond clusters that of the nearest cluster's end.
+
+        Parameters
+        ----------
+        sample : Sample
+            The data.
+        points : ndarray of shape (m, 1) or None
+            Whitened points; None for the sample's own, each left out.
+        """
+        mixture = self._mixture(sample)
+        if points is None:
+            score = mixture.own_field().score
+        else:
+            score = mixture.score((points[:, 0] - mixture.center) / mixture.scale)
+        return score[:, None] / mixture.scale @ sample.whitener.T
+
+    def _mixture(self, sample: Sample) -> _Mixture:
+        if sample.d != 1:
+            raise ValueError(
+                f"`{sample.name}` must have one column for method {self.name!r}, got d = {sample.d}"
+            )
+        sample.require_rows(least_rows(1), self.name)
+        sample.require_distinct_rows(self.name)
+        return _Mixture(sample.whitened[:, 0], self.knots)
+
+
+def _level_of_caller() -> int:
+    """Stack level, for a warning from the function that asks, of the first frame outside this package."""
+    package = __name__.partition(".")[0]
+    level, frame = 1, inspect.currentframe()
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        level, frame = level + 1, frame.f_back
+    return level - 1
+
+
+class _Mixture:
+    """Log-splines of the clusters of a sample, in units of its robust scale about its median.
+
+    Far outliers neither stretch these units nor the knots of the others: they are clusters of their own.
+    """
+
+    def __init__(self, z: Array, knots: int) -> None:
+        self.center, self.scale = _location_and_scale(z)
+        self._t = (z - self.center) / self.scale
+        groups = _split(self._t)
+        self._groups = groups if max(map(len, groups)) >= _LEAST_CLUSTER else [np.argsort(self._t)]
+        self._clusters = {
+            g: _Cluster(self._t[rows], knots)
+            for g, rows in enumerate(self._groups)
+            if len(rows) >= _LEAST_CLUSTER
+        }
+
+    def own_field(self) -> Field:
+        """Leave-one-out field at every point; outliers have a flat density over the gap beside them."""
+        n = self._t.size
+        field = Field(*np.zeros((len(Field._fields), n)))
+        for g, rows in enumerate(self._groups):
+            if g in self._clusters:
+                for whole, part in zip(field, self._clusters[g].own_field(), strict=True):
+                    whole[rows] = part
+            else:
+                field.log_density[rows] = -math.log(self._room(g))
+            field.log_density[rows] += math.log(len(rows) / n)
+        return field
+
+    def score(self, t: Array) -> Array:
+        """Score at other points, each taken to belong to the nearest cluster."""
+        clusters = list(self._clusters.values())
+        distance = np.array([np.maximum(c.low - t, t - c.high) for c in clusters])
+        nearest = distance.argmin(axis=0)
+        return np.choose(nearest, [c.score(t) for c in clusters])
+
+    def _room(self, g: int) -> float:
+        """Length of the shorter gap beside a group, with its own extent."""
+        first, last = self._t[self._groups[g][0]], self._t[self._groups[g][-1]]
+        gaps = []
+        if g > 0:
+            gaps.append(first - self._t[self._groups[g - 1][-1]])
+        if g + 1 < len(self._groups):
+            gaps.append(self._t[self._groups[g + 1][0]] - last)
+        return float(min(gaps) + last - first)
+
+
+class _Cluster:
+    """Log-spline of one cluster, of x or, if that has far tails, of y = c·asinh(x/c)."""
+
+    def __init__(self, t: Array, knots: int) -> None:
+        self.low, self.high = float(t.min()), float(t.max())
+        self._center, self._scale = _location_and_scale(t)
+        self._x = (t - self._center) / self._scale
+        self._heavy = float(np.abs(self._x).max()) > _HEAVY
+        self._density = SplineDensity(_compress(self._x) if self._heavy else self._x, knots)
+
+    def own_field(self) -> Field:
+        field, h = self._density.own_field(), self._scale
+        if self._heavy:
+            field = _through_compression(field, self._x)
+        return Field(
+            field.log_density - math.log(h),
+            field.leverage,
+            field.score / h,
+            field.slope / h**2,
+            field.variance / h**2,
+        )
+
+    def score(self, t: Array) -> Array:
+        x = (t - self._center) / self._scale
+        if not self._heavy:
+            return self._density.score(x) / self._scale
+        rate, shift = _compression_rate(x)
+        return (self._density.score(_compress(x)) * rate + shift) / self._scale
+
+
+def _location_and_scale(x: Array) -> tuple[float, float]:
+    """Median, and the smaller of the standard deviation and the interquartile range over 1.349."""
+    low, middle, high = np.quantile(x, [0.25, 0.5, 0.75])
+    return float(middle), float(min(x.std(ddof=1), (high - low) / 1.349))
+
+
+def _split(t: Array) -> list[NDArray[np.intp]]:
+    """Rows of each cluster in ascending order; gaps are judged after compression, as tails are sparse."""
+    order = np.argsort(t)
+    y = _compress(t[order])
+    stretch = y[_NEIGHBORS:] - y[:-_NEIGHBORS]
+    left, right = np.zeros((2, y.size - 1))
+    # Where fewer than ten points are left on one side, only the other tells what a gap is.
+    left[_NEIGHBORS:] = stretch[:-1]
+    right[:-_NEIGHBORS] = stretch[1:]
+    cuts = np.flatnonzero(np.diff(y) > _GAP * np.maximum(left, right)) + 1
+    return np.split(order, cuts)
+
+
+def _compress(x: Array) -> Array:
+    return _CORE * np.arcsinh(x / _CORE)
+
+
+def _compression_rate(x: Array) -> tuple[Array, Array]:
+    """Derivative y′ of the compression, and that of its logarithm."""
+    rate = 1 / np.hypot(1.0, x / _CORE)
+    return rate, -x / _CORE**2 * rate**2
+
+
+def _through_compression(field: Field, x: Array) -> Field:
+    """From the field of y to that of x: log f_x = log f_y + log y′, and its derivatives by the chain rule."""
+    rate, shift = _compression_rate(x)
+    slope_of_shift = -(rate**2) / _CORE**2 + 2 * shift**2
+    return Field(
+        field.log_density + np.log(rate),
+        field.leverage,
+        field.score * rate + shift,
+        field.slope * rate**2 + field.score * rate * shift + slope_of_shift,
+        field.variance * rate**2,
+    )

@@ -1,0 +1,135 @@
+"""Spacings of order statistics: the entropy of one variable."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import digamma, polygamma
+
+from infoplane.errors import DegenerateSampleError
+from infoplane.estimators.base import Array, EntropyFit, least_rows
+from infoplane.estimators.entropy_only import EntropyOnly
+from infoplane.sample import Sample
+
+
+@dataclass(frozen=True)
+class Spacing(EntropyOnly):
+    """Entropy of one variable from its spacings, in nats: Vasicek's estimate with the exact constants.
+
+    With x₍₁₎ < … < x₍ₙ₎ in order, lo = max(i − m, 1), hi = min(i + m, n) and o_i = hi − lo,
+    H = (1/n) Σ [log(x₍hi₎ − x₍lo₎) − ψ(o_i)] + ψ(n + 1). For a uniform density the mean of the logarithm
+    of a spacing of order o is ψ(o) − ψ(n + 1), so the estimate is unbiased there, ends included.
+
+    Parameters
+    ----------
+    m : int, optional
+        Half the order of the spacings; by default the larger of 2 and n^{1/3}/2.5, rounded.
+
+    Notes
+    -----
+    Cost O(n log n). The bias comes from the change of the density within a spacing and is below the
+    standard error for the default m, which makes the estimate nearly efficient: its standard error exceeds
+    sd(log f)/√n by what the noise of the spacings adds, 1/(3·2m) of variance in the limit. Do not use it in
+    two or more dimensions (see `Copula`), nor on rounded data: ties are refused.
+
+    References
+    ----------
+    O. Vasicek, "A test for normality based on sample entropy", J. R. Stat. Soc. B 38 (1976) 54–59.
+    N. Cressie, "On the logarithms of high-order spacings", Biometrika 63 (1976) 343–355: the variance.
+    D. A. Darling, "On a class of problems related to the random division of an interval", Ann. Math. Statist.
+    24 (1953) 239–253: the moments of the logarithm of a spacing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import entropy
+    >>> from infoplane.estimators.spacing import Spacing
+    >>> x = np.random.default_rng(0).standard_normal(10_000)  # H = ½ log 2πe = 1.4189
+    >>> abs(entropy(x, method=Spacing()) - 1.4189) < 0.03
+    True
+    """
+
+    m: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.m is not None and (not isinstance(self.m, int | np.integer) or self.m < 1):
+            raise ValueError(f"`m` must be a positive integer, got {self.m!r}")
+
+    @property
+    def name(self) -> str:
+        """What `Estimate.method` says."""
+        return "spacing"
+
+    def entropy(self, sample: Sample) -> EntropyFit:
+        """Differential entropy in nats.
+
+        Parameters
+        ----------
+        sample : Sample
+            One variable, at least max(20, 2m + 1) distinct values.
+        """
+        if sample.d != 1:
+            raise ValueError(
+                f"method {self.name!r} measures one variable, got d = {sample.d} columns in `{sample.name}`; "
+                'method="knn" takes several'
+            )
+        sample.require_rows(max(least_rows(1), 2 * (self.m or 0) + 1), self.name)
+        sample.require_distinct_rows(self.name)
+        terms, noise, variance = spacing_terms(sample.values[:, 0], self.m, name=sample.name)
+        of_density = max(float(terms.var(ddof=1)) - noise, 0.0)
+        value = float(terms.mean())
+        return EntropyFit(value, math.sqrt((of_density + variance) / sample.n), terms - value)
+
+
+def spacing_terms(x: Array, m: int | None = None, *, name: str = "x") -> tuple[Array, float, float]:
+    """Estimates of −log f at every point of a line, from the spacing about it.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n,)
+        The points, in any order.
+    m : int, optional
+        As in `Spacing`.
+    name : str, default "x"
+        How the error message calls the points.
+
+    Returns
+    -------
+    terms : ndarray of shape (n,)
+        In the order of `x`; their mean is the entropy.
+    noise : float
+        The part of the variance of a single term that its spacing adds to that of log f.
+    variance : float
+        What the spacings add to n times the variance of the mean of the terms.
+
+    Raises
+    ------
+    DegenerateSampleError
+        If more than m points coincide, so that a spacing is zero.
+    """
+    n = x.size
+    m = m or max(2, round(n ** (1 / 3) / 2.5))
+    # An exact power of two keeps 1e±300 in range; differences of the data as given lose no digit.
+    exponent = np.frexp(np.abs(x).max())[1]
+    order = np.argsort(x, kind="stable")
+    ordered = np.ldexp(x[order], -exponent)
+    rank = np.arange(n)
+    high, low = np.minimum(rank + m, n - 1), np.maximum(rank - m, 0)
+    width = ordered[high] - ordered[low]
+    if not width.all():
+        raise DegenerateSampleError(
+            f"`{name}` repeats a value more than {m} times: a sample with ties has no density"
+        )
+    # Only the orders m … 2m occur: their polygammas are looked up.
+    orders, possible = high - low, np.arange(1, 2 * m + 1)
+    terms = np.empty(n)
+    terms[order] = np.log(width) - digamma(possible)[orders - 1]
+    terms += digamma(n + 1) + float(exponent) * math.log(2)
+    return terms, float(np.mean(polygamma(1, possible)[orders - 1])), _mean_variance(2 * m)
+
+
+def _mean_variance(order: int) -> float:
+    """n·Var of the mean logarithm of all overlapping spacings of an order (Cressie 1976, theorem 5.1)."""
+    return (2 * order**2 - 2 * order + 1) * float(polygamma(1, order)) - 2 * order + 1

@@ -1,0 +1,287 @@
+"""The log-spline: its slow version, closed forms, clusters and outliers, edges, laws, and its errors."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import gamma
+
+from infoplane import InfoplaneWarning, entropy, fisher_information, fisher_shannon, fisher_trace, score
+from infoplane.estimators.edges import infinite_at_an_edge
+from infoplane.estimators.logspline import LogSpline
+from infoplane.estimators.spline_density import SplineDensity
+from infoplane.sample import Sample
+from tests import naive_logspline
+
+HALF_LOG = 0.5 * math.log(2 * math.pi * math.e)
+METHOD = LogSpline()
+seeds = st.integers(0, 2**32 - 1)
+
+
+def two_normals(rng, n):
+    return rng.standard_normal(n) + 1.5 * rng.choice([-1, 1], n)
+
+
+def generalised_normal(rng, n):
+    """Density ∝ exp(−x⁴)."""
+    return rng.choice([-1, 1], n) * rng.gamma(0.25, size=n) ** 0.25
+
+
+FAMILIES = {
+    # name: (sampler, H, J, efficiency bound of the relative error of J times √n); exact, or by quadrature.
+    "normal": (lambda r, n: r.standard_normal(n), HALF_LOG, 1.0, 1.41),
+    "t5": (lambda r, n: r.standard_t(5, n), 1.6275026723871296, 0.75, 1.91),
+    "logistic": (lambda r, n: r.logistic(size=n), 2.0, 1 / 3, 1.79),
+    "exp(−x⁴)": (
+        generalised_normal, 0.25 + math.log(0.5 * math.gamma(0.25)), 16 * gamma(1.75) / gamma(0.25), 2.03,
+    ),
+    "two normals": (two_normals, 1.9457158, 0.5562044, 2.63),
+    "cauchy": (lambda r, n: r.standard_cauchy(n), math.log(4 * math.pi), 0.5, 3.54),
+}  # fmt: skip
+
+
+# --- Against the slow version -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_spline_density_equals_the_slow_one(seed):
+    # The slow one integrates by a midpoint rule, to about 1e-5 of each quantity.
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(150) if seed else two_normals(rng, 150) / 1.5
+    fast, slow = SplineDensity(x, 12), naive_logspline.LogSpline(x, 12)
+    np.testing.assert_allclose(fast._knots, slow.grid, atol=1e-10)
+    for name, found, expected in zip(fast.own_field()._fields, fast.own_field(), slow.field(), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-4 * np.std(expected), err_msg=name)
+
+
+def test_the_estimates_are_the_means_over_the_leave_one_out_field():
+    x = 3.0 + 2.0 * two_normals(np.random.default_rng(2), 200)
+    center = np.median(x)
+    scale = min(x.std(ddof=1), np.subtract(*np.quantile(x, [0.75, 0.25])) / 1.349)
+    log_density, leverage, s, slope, variance = naive_logspline.LogSpline((x - center) / scale, 16).field()
+    terms = (-2 * slope - s**2) / scale**2
+    noise = variance.mean() / scale**2
+    assert terms.mean() + noise > 1 / x.var(), "Cramér–Rao is not in play"
+    j, h = fisher_trace(x, method=LogSpline(knots=16)), entropy(x, method=LogSpline(knots=16))
+    assert j == pytest.approx(terms.mean() + noise, rel=1e-4)
+    assert j.standard_error == pytest.approx(math.hypot(terms.std(ddof=1) / 200**0.5, noise), rel=1e-3)
+    assert h == pytest.approx(math.log(scale) - np.mean(log_density + leverage / 2), abs=1e-5)
+    np.testing.assert_allclose(score(x, method=LogSpline(knots=16))[:, 0], s / scale, atol=1e-4)
+
+
+def test_leaving_a_point_out_to_first_order_is_close_to_refitting_without_it():
+    # The next order is 1/n of the change itself, times a few for points with much leverage.
+    x = np.random.default_rng(3).standard_normal(120)
+    slow = naive_logspline.LogSpline(x, 8)
+    penalty = 0.1 * np.eye(slow.theta.size)
+    theta, hessian = slow.fit(slow.theta, slow.mean, penalty)
+    for i in (0, 40, 80):
+        others = (120 * slow.mean - slow.phi[0][i]) / 119
+        refitted = slow.fit(theta, others, penalty)[0] - theta
+        first_order = -np.linalg.solve(hessian, slow.phi[0][i] - slow.mean) / 120
+        assert np.linalg.norm(refitted - first_order) < 0.1 * np.linalg.norm(refitted)
+
+
+def test_gathering_many_points_into_cells_changes_nothing_that_matters():
+    # A cell is 1/64 of a knot interval wide, about 0.004 sd: J moves by far less than its error of 1.4 %.
+    x = np.random.default_rng(4).standard_normal(10_000)
+    with pytest.MonkeyPatch.context() as patch:
+        gathered = fisher_shannon(x, method=METHOD)
+        patch.setattr("infoplane.estimators.spline_density._EXACT", 20_000)
+        exact = fisher_shannon(x, method=METHOD)
+    assert gathered.fisher_trace == pytest.approx(float(exact.fisher_trace), rel=1e-3)
+    assert gathered.entropy == pytest.approx(float(exact.entropy), abs=1e-4)
+
+
+# --- Closed forms -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_estimates_lie_within_four_errors_of_the_truth(family):
+    sampler, h, j, _ = FAMILIES[family]
+    point = fisher_shannon(sampler(np.random.default_rng(5), 4000), method=METHOD)
+    assert abs(point.entropy - h) < 4 * point.entropy.standard_error
+    assert abs(point.fisher_trace - j) < 4 * point.fisher_trace.standard_error
+
+
+@pytest.mark.parametrize(("n", "repeats"), [(100, 60), (1000, 40)])
+def test_gaussian_data_show_no_positive_bias(n, repeats):
+    """The leak test: 4 errors of the mean; 2 % (n = 100) is the cost of J ≥ 1/σ̂², a maximum of two."""
+    rng = np.random.default_rng(6)
+    j = [fisher_trace(rng.standard_normal(n), method=METHOD) for _ in range(repeats)]
+    assert np.mean(j) - 1 < 4 * np.std(j) / math.sqrt(repeats) + (0.02 if n == 100 else 0.005)
+    assert np.mean(j) - 1 > -4 * np.std(j) / math.sqrt(repeats)
+
+
+def test_the_score_is_that_of_the_density():
+    x = np.random.default_rng(7).logistic(size=10_000)
+    at = np.linspace(-4, 4, 33)
+    # Pointwise standard deviation about (n f h³)^{-1/2}, 0.03 to 0.08; 4 of the largest.
+    np.testing.assert_allclose(score(x, at, method=METHOD)[:, 0], -np.tanh(at / 2), atol=0.3)
+
+
+def test_beyond_the_sample_the_score_stays_finite_and_points_back():
+    x = np.random.default_rng(8).standard_normal(500)
+    far = score(x, [-1e6, -50.0, 50.0, 1e6], method=METHOD)[:, 0]
+    assert (far * [1, 1, -1, -1] > 1).all()
+    assert (np.abs(far) < 20).all()
+
+
+# --- Clusters, outliers, tails, edges ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outlier", [6.0, 10.0, 30.0, 1e3, 1e9])
+def test_one_outlier_changes_the_fisher_information_by_less_than_five_percent(outlier):
+    x = np.random.default_rng(8).standard_normal(1000)
+    without = float(fisher_trace(x, method=METHOD))
+    assert fisher_trace(np.r_[x, outlier], method=METHOD) == pytest.approx(without, rel=0.05)
+
+
+def test_scattered_outliers_are_recognised_one_by_one():
+    x = np.random.default_rng(8).standard_normal(1000)
+    both = np.r_[x, 1e3, 2e3, -500.0, 1e6]
+    assert fisher_trace(both, method=METHOD) == pytest.approx(float(fisher_trace(x, method=METHOD)), rel=0.05)
+
+
+def test_distant_clusters_of_any_width_add_up():
+    """J = Σ π J_c and H = Σ π (H_c − log π_c): widths 1e-3, 1 and 100; 4 standard errors."""
+    rng = np.random.default_rng(9)
+    parts = [rng.standard_normal(m) * a + b for m, a, b in ((800, 1e-3, 0), (600, 1, 50), (600, 100, 1e4))]
+    x = np.concatenate(parts)
+    point = fisher_shannon(x, method=METHOD)
+    assert abs(point.fisher_trace - 0.4e6) < 4 * point.fisher_trace.standard_error
+    h = 0.4 * math.log(1e-3 / 0.4) + 0.3 * math.log(1 / 0.3) + 0.3 * math.log(100 / 0.3) + HALF_LOG
+    assert abs(point.entropy - h) < 4 * point.entropy.standard_error
+    s = score(x, [1e-3, 51.0, 9900.0], method=METHOD)[:, 0]
+    np.testing.assert_allclose(s * [1e-3, 1.0, 100], [-1, -1, 1], atol=0.5)
+
+
+def test_a_sample_of_nothing_but_small_groups_is_fitted_as_a_whole():
+    x = np.concatenate([c + 0.01 * np.random.default_rng(c).standard_normal(7) for c in (0, 1, 2)])
+    point = fisher_shannon(x, method=METHOD)
+    assert math.isfinite(point.entropy)
+    assert point.fisher_trace > 0
+
+
+def test_a_score_far_from_normal_tails_is_continuous_through_the_compression():
+    x = np.random.default_rng(10).standard_cauchy(4000)
+    at = np.array([-20.0, -3.0, 3.0, 20.0])
+    expected = -2 * at / (1 + at**2)
+    np.testing.assert_allclose(score(x, at, method=METHOD)[:, 0], expected, atol=0.15)
+
+
+@pytest.mark.parametrize("draw", ["random", "standard_exponential"])
+def test_a_density_that_ends_in_a_jump_is_announced(draw):
+    x = getattr(np.random.default_rng(11), draw)(size=4000)
+    with pytest.warns(InfoplaneWarning, match="the density of `x` seems to end in a jump") as record:
+        fisher_trace(x, method=METHOD)
+    assert record[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        entropy(x, method=METHOD)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_smooth_densities_raise_no_alarm(family):
+    """None in 100 samples: at a true rate of 1 % that would have probability 0.37, of 5 % 0.006."""
+    rng = np.random.default_rng(12)
+    assert not any(infinite_at_an_edge(FAMILIES[family][0](rng, 1000)) for _ in range(100))
+
+
+# --- Laws -------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=10)
+@given(seed=seeds, shift=st.floats(-1e3, 1e3), log_scale=st.floats(-20, 20), sign=st.sampled_from([-1, 1]))
+def test_translation_scale_and_reflection(seed, shift, log_scale, sign):
+    rng = np.random.default_rng(seed)
+    x = [rng.standard_normal, lambda m: rng.standard_t(2, m), lambda m: rng.gamma(3, size=m)][seed % 3](80)
+    a = sign * math.exp(log_scale)
+    one, other = fisher_shannon(x, method=METHOD), fisher_shannon(a * (x + shift), method=METHOD)
+    # Rounding of x + shift, 1e-13, magnified by differences of nearby points and by the path of penalties.
+    assert other.entropy == pytest.approx(one.entropy + log_scale, abs=1e-5)
+    assert other.fisher_trace * a**2 == pytest.approx(float(one.fisher_trace), rel=1e-4)
+    assert other.product.standard_error == pytest.approx(one.product.standard_error, rel=1e-2, abs=1e-4)
+
+
+@settings(max_examples=8)
+@given(seed=seeds)
+def test_the_order_of_rows_does_not_matter(seed):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_t(3, 90)
+    order = rng.permutation(90)
+    one, other = fisher_shannon(x, method=METHOD), fisher_shannon(x[order], method=METHOD)
+    assert other.entropy == pytest.approx(float(one.entropy), abs=1e-7)
+    assert other.fisher_trace == pytest.approx(float(one.fisher_trace), rel=1e-6)
+    np.testing.assert_allclose(
+        score(x[order], method=METHOD), score(x, method=METHOD)[order], rtol=1e-5, atol=1e-5
+    )
+
+
+@settings(max_examples=10)
+@given(seed=seeds, n=st.integers(20, 120))
+def test_every_small_sample_gives_an_admissible_answer(seed, n):
+    """J ≥ (n − 3)/(n − 1)/S, Cramér–Rao; the influences have mean zero and finite size."""
+    x = np.random.default_rng(seed).standard_cauchy(n)
+    sample = Sample.of(x)
+    fit, shannon = METHOD.fisher(sample), METHOD.entropy(sample)
+    assert fit.matrix[0, 0] >= (1 - 1e-12) * (n - 3) / (n - 1) / x.var(ddof=1)
+    assert np.isfinite([fit.standard_error, shannon.value, shannon.standard_error]).all()
+    assert abs(fit.influence.mean()) < 1e-9 * np.abs(fit.influence).max()
+    assert abs(shannon.influence.mean()) < 1e-9 * np.abs(shannon.influence).max()
+
+
+@pytest.mark.parametrize("log10_scale", [-200, 200])
+def test_extreme_units(log10_scale):
+    x = np.random.default_rng(13).standard_normal(300)
+    moved = entropy(x * 10.0**log10_scale, method=METHOD) - log10_scale * math.log(10)
+    assert moved == pytest.approx(float(entropy(x, method=METHOD)), abs=1e-5)
+    relative = score(x * 10.0**log10_scale, method=METHOD) * 10.0**log10_scale
+    np.testing.assert_allclose(relative, score(x, method=METHOD), atol=1e-4)
+    with pytest.raises(OverflowError, match="rescale `x`"):
+        fisher_information(x * 10.0**log10_scale, method=METHOD)
+
+
+def test_what_cannot_be_measured_is_refused():
+    x = np.random.default_rng(14).standard_normal((50, 2))
+    with pytest.raises(ValueError, match=r"`x` must have one column for method 'logspline', got d = 2"):
+        entropy(x, method=METHOD)
+    with pytest.raises(ValueError, match="at least 20 rows for method 'logspline'"):
+        fisher_trace(x[:19, 0], method=METHOD)
+    with pytest.raises(ValueError, match="repeated rows"):
+        fisher_trace(np.round(x[:, 0], 1), method=METHOD)
+    with pytest.raises(ValueError, match="`knots` must be an integer of at least 6, got 5"):
+        LogSpline(knots=5)
+
+
+# --- Standard errors --------------------------------------------------------------------------------------
+
+
+def test_standard_errors_match_the_spread_over_repeats():
+    """80 repeats tell a standard deviation to 8 %: the ratio lies within 4 of these of 1."""
+    rng = np.random.default_rng(15)
+    points = [fisher_shannon(rng.logistic(size=400), method=METHOD) for _ in range(80)]
+    for field in ("entropy", "fisher_trace"):
+        values = [getattr(p, field) for p in points]
+        ratio = np.mean([v.standard_error for v in values]) / np.std(values)
+        assert 0.68 < ratio < 1.4, (field, ratio)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_accuracy_and_coverage_at_a_thousand(family):
+    """300 repeats: relative error of J within 1.5 efficiency bounds, coverage 95 % − 4 errors − 3 %."""
+    sampler, h, j, bound = FAMILIES[family]
+    rng = np.random.default_rng(16)
+    inside, errors = np.zeros(2), []
+    for _ in range(300):
+        point = fisher_shannon(sampler(rng, 1000), method=METHOD)
+        for i, (estimate, truth) in enumerate(((point.entropy, h), (point.fisher_trace, j))):
+            low, high = estimate.interval()
+            inside[i] += low <= truth <= high
+        errors.append(point.fisher_trace / j - 1)
+    assert (inside / 300 > 0.95 - 4 * 0.0126 - 0.03).all(), inside / 300
+    assert math.sqrt(np.mean(np.square(errors))) < 1.5 * bound / math.sqrt(1000)
