@@ -2,7 +2,7 @@
 
 from infoplane.errors import DegenerateSampleError, InfoplaneWarning
 from infoplane.estimate import Estimate, FisherShannonPoint
-from infoplane.estimators import KDE, KNN, Copula, Estimator, Gaussian, LogSpline, Spacing, WeightedKNN
+from infoplane.estimators import KDE, KNN, Copula, Estimator, Gaussian, LogSpline, Spacing, Stack, WeightedKNN
 from infoplane.measures import (
     entropy,
     entropy_power,
@@ -16,7 +16,7 @@ __all__ = [
     "entropy", "entropy_power", "fisher_information", "fisher_trace", "fisher_shannon", "score",
     "Estimate", "FisherShannonPoint",
     "Estimator", "Gaussian", "KNN", "KDE", "Spacing", "LogSpline", "Copula",
-    "WeightedKNN",
+    "WeightedKNN", "Stack",
     "DegenerateSampleError", "InfoplaneWarning",
 ]  # fmt: skip
 __version__ = "0.1.0"

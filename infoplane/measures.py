@@ -20,6 +20,7 @@ from infoplane.estimators import (
     Gaussian,
     LogSpline,
     Spacing,
+    Stack,
     WeightedKNN,
 )
 from infoplane.estimators.base import EntropyFit, FisherFit, covariance
@@ -33,6 +34,7 @@ _FAMILIES: dict[str, Callable[[], Estimator]] = {
     "kde": KDE,
     "spacing": Spacing,
     "logspline": LogSpline,
+    "stack": Stack,
     "copula": Copula,
     "weighted-knn": WeightedKNN,
 }
@@ -161,9 +163,10 @@ def fisher_information(x: ArrayLike, *, method: str | Estimator = "auto") -> Arr
     ----------
     x : array_like of shape (n,) or (n, d)
         n independent observations of d variables, taken jointly.
-    method : {"auto", "gaussian", "knn", "kde", "logspline"} or estimator, default "auto"
-        How to estimate; "auto" takes log-splines in one dimension (from 30 rows), kernel densities below
-        d = 10 and nearest neighbours from there.
+    method : {"auto", "gaussian", "knn", "kde", "logspline", "stack"} or estimator
+        How to estimate; "auto", the default, takes log-splines in one dimension (from 30 rows), kernel
+        densities below d = 10 and nearest neighbours from there. From d = 2 "stack" is the more accurate on
+        mixtures and curved data, and takes seconds.
 
     Returns
     -------

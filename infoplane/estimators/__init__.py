@@ -8,6 +8,7 @@ from infoplane.estimators.kde import KDE
 from infoplane.estimators.knn import KNN
 from infoplane.estimators.logspline import LogSpline
 from infoplane.estimators.spacing import Spacing
+from infoplane.estimators.stack import Stack
 from infoplane.estimators.weighted_knn import WeightedKNN
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "Gaussian",
     "LogSpline",
     "Spacing",
+    "Stack",
     "WeightedKNN",
 ]

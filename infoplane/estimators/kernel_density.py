@@ -112,7 +112,7 @@ class PairKernels:
             self._precision_loo, self._offset_loo, self._reach_of(own), bandwidths**-2.0, sums,
         )  # fmt: skip
         sums -= self._log_norm(own) + d * np.log(bandwidths)
-        return np.logaddexp(math.log1p(-1 / n) + sums, _background(targets)[0][:, None] - math.log(n))
+        return np.logaddexp(math.log1p(-1 / n) + sums, student_background(targets)[0][:, None] - math.log(n))
 
     def field(self, targets: Array, own: Rows | None, h: float) -> ScoreField:
         """Score, its Jacobian and its sampling variance at the targets.
@@ -223,12 +223,12 @@ class LineKernels:
 
     def _likelihood(self, binned: BinnedSample, bandwidths: Array) -> Array:
         n, counts = self._n, binned.counts
-        background = np.exp(_background(binned.values[:, None])[0])
+        tails = np.exp(student_background(binned.values[:, None])[0])
         means = []
         for h in bandwidths:
             (total,) = binned.kernel_sums(h)
             kernel = np.maximum(total - 1 / (h * math.sqrt(2 * math.pi)), 0.0) / (n - 1)
-            means.append(counts @ np.log((1 - 1 / n) * kernel + background / n) / n)
+            means.append(counts @ np.log((1 - 1 / n) * kernel + tails / n) / n)
         return np.array(means)
 
     def own_field(self) -> ScoreField:
@@ -310,8 +310,14 @@ def best_bandwidth(
     return float(grid[best] * step ** float(np.clip(shift, -1.0, 1.0)))
 
 
-def _background(z: Array) -> tuple[Array, Array, Array]:
-    """Log density, score and Jacobian of the score of the standard multivariate t."""
+def student_background(z: Array) -> tuple[Array, Array, Array]:
+    """Log density, score and Jacobian of the score of the standard multivariate t with ν = 4.
+
+    Parameters
+    ----------
+    z : ndarray of shape (m, d)
+        Where.
+    """
     d = z.shape[1]
     q = _NU + np.einsum("ij,ij->i", z, z)
     constant = gammaln((_NU + d) / 2) - gammaln(_NU / 2) - 0.5 * d * math.log(_NU * math.pi)
@@ -330,7 +336,7 @@ def _with_background(
 
     For f = Σ p_c f_c with posterior weights p: s = Σ p s_c, ∇s + ssᵀ = Σ p (∇s_c + s_c s_cᵀ).
     """
-    log_base, base_score, base_jacobian = _background(z)
+    log_base, base_score, base_jacobian = student_background(z)
     odds = log_base - math.log(n) - math.log1p(-1 / n) - log_kernel
     p = 1 / (1 + np.exp(np.minimum(odds, 700.0)))
     mixed = p[:, None] * score + (1 - p)[:, None] * base_score

@@ -1,0 +1,383 @@
+"""Score models joined by cross-fitting: the Fisher information that the best combination of them attains."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from infoplane.estimators.base import Array, EntropyFit, FisherFit, admissible, evenly, least_rows
+from infoplane.estimators.kernel_exponential import KernelScore
+from infoplane.estimators.mixture import MixtureScore
+from infoplane.estimators.score_models import (
+    EllipticalScore,
+    Field,
+    Frame,
+    GaussianScore,
+    ScoreField,
+    ScoreModel,
+)
+from infoplane.sample import Sample
+
+Rows = NDArray[np.intp]
+
+# Numbers in the Jacobians of one model that are held at once (40 MB).
+_JACOBIAN_SIZE = 5_000_000
+# Relative ridge that keeps the normal equations of fields that all but coincide solvable.
+_RIDGE = 1e-9
+
+
+def default_models() -> tuple[ScoreModel, ...]:
+    """The normal, elliptical, mixture and kernel models, with their default options."""
+    return GaussianScore(), EllipticalScore(), MixtureScore(), KernelScore()
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Fisher information from score models fitted out of fold and joined by non-negative weights.
+
+    For every smooth field v, J ⪰ −E[∇v + ∇vᵀ] − E[v vᵀ] with the gap E[(v − s)(v − s)ᵀ] (integrate by
+    parts). Each model is fitted to all folds but one, its frame included, and evaluated on that one; the
+    field ŝ = Σ w_p ŝ_p has the weights w ≥ 0 that maximise the trace of the bound in the robust frame of the
+    sample (Breiman's stacked regressions, by score matching), and of all v = C ŝ the best linear map gives
+
+    J = B S⁻¹ B, B = −mean ∇ŝ, S = mean ŝŝᵀ, C = B S⁻¹,
+
+    less what fitting C and w to the same rows adds (Takeuchi's correction, for C the matrix
+    E[R S⁻¹ Rᵀ]/n with R = −∇ŝ − (Cŝ)ŝᵀ), and raised to J ⪰ Σ̂⁻¹ (Cramér–Rao) where it falls below.
+
+    Parameters
+    ----------
+    models : tuple of ScoreModel, optional
+        What to join; by default `GaussianScore`, `EllipticalScore`, `MixtureScore` and `KernelScore`.
+    folds : int, default 5
+        Number of parts.
+    max_points : int, default 20000
+        Rows used at most (evenly spread over the sample's radii), and at most 5·10⁶/d².
+    seed : int, default 0
+        Of folds, centers of kernels and starts of mixtures.
+
+    Notes
+    -----
+    Standard errors come from the influence function −2 div v − |v|² of the joined field. What is left of the
+    gap makes J low: at n = 10⁴, d = 2 to 10, by less than 2 % for normal, t and mixture data and 3 to 7 % for
+    a curved ("banana") density; at n = 10³ by 0 to 5 % and 8 to 11 %, and by 20 to 30 % where the score jumps
+    (Laplace). The interval does not contain this bias. Do not use it below 10d rows, or in one dimension,
+    where `LogSpline` costs less. Where J = ∞ (uniform, exponential) it returns a finite number that grows
+    with n. About 1 s at n = 10³ and 5 to 10 s at n = 10⁴.
+
+    References
+    ----------
+    A. J. Stam, Inf. Control 2 (1959) 101–112.
+    A. Hyvärinen, J. Mach. Learn. Res. 6 (2005) 695–709.
+    L. Breiman, "Stacked regressions", Mach. Learn. 24 (1996) 49–64.
+    V. Chernozhukov et al., "Double/debiased machine learning", Econom. J. 21 (2018) C1–C68.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import fisher_trace
+    >>> from infoplane.estimators.stack import Stack
+    >>> x = np.random.default_rng(0).standard_t(5, size=(800, 2))
+    >>> j = fisher_trace(x, method=Stack())  # two independent t₅ variables: 2·6/8
+    >>> abs(j - 1.5) < 3 * j.standard_error
+    True
+    """
+
+    models: tuple[ScoreModel, ...] = field(default_factory=default_models)
+    folds: int = 5
+    max_points: int = 20_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_options(self.models, self.folds, 2, self.max_points)
+
+    @property
+    def name(self) -> str:
+        """What `Estimate.method` says."""
+        return "stack"
+
+    def entropy(self, sample: Sample) -> EntropyFit:
+        """Refuse: scores tell no normalisation.
+
+        Parameters
+        ----------
+        sample : Sample
+            Not used.
+        """
+        raise ValueError('method "stack" measures Fisher information only, not entropy')
+
+    def fisher(self, sample: Sample) -> FisherFit:
+        """Fisher information matrix in original units.
+
+        Parameters
+        ----------
+        sample : Sample
+            At least max(5d, 20) distinct rows.
+        """
+        joined = self._join(sample)
+        transform = joined.frame.transform
+        shrinkage = sample.covariance_shrinkage
+        whitened = transform @ joined.fisher() @ transform.T
+        matrix = sample.matrix_from_whitened(shrinkage * admissible(whitened / shrinkage))
+        back = sample.whitener @ transform
+        terms = joined.terms(back.T @ back)
+        influence = np.full(sample.n, math.nan)
+        influence[joined.rows] = terms - terms.mean()
+        return FisherFit(matrix, float(terms.std(ddof=1)) / math.sqrt(terms.size), influence)
+
+    def score(self, sample: Sample, points: Array | None) -> Array:
+        """Score of the joined field in original units.
+
+        Parameters
+        ----------
+        sample : Sample
+            The data.
+        points : ndarray of shape (m, d) or None
+            Whitened points, where the fits of all folds are averaged; None for the sample's own, each by
+            the fit that did not see it.
+        """
+        joined = self._join(sample)
+        if points is not None:
+            score = joined.score(joined.frame.to(points))
+        else:
+            score = np.empty_like(sample.whitened)
+            score[joined.rows] = joined.out.score @ joined.correction.T
+            unused = np.setdiff1d(np.arange(sample.n), joined.rows)
+            score[unused] = joined.score(joined.frame.to(sample.whitened[unused]))
+        return score @ (sample.whitener @ joined.frame.transform).T
+
+    def _join(self, sample: Sample) -> Joined:
+        rows, z, rng = shuffled_rows(sample, self.name, self.max_points, self.seed)
+        frame = Frame.of(z)
+        u = frame.to(z)
+        n, d = u.shape
+        scores = np.empty((len(self.models), n, d))
+        jacobians = np.empty((len(self.models), n, d, d))
+        ensembles = []
+        for q in range(self.folds):
+            held = np.arange(n) % self.folds == q
+            ensembles.append(Ensemble.fit(self.models, u[~held], rng))
+            scores[:, held], jacobians[:, held] = ensembles[-1].fields(u[held])
+        divergences = np.einsum("pnaa->pn", jacobians)
+        weights = best_weights(scores, divergences)
+        out = Field(np.tensordot(weights, scores, 1), np.tensordot(weights, jacobians, 1))
+        excess = _excess_of_weights(scores, divergences, weights)
+        return Joined(rows, frame, tuple(ensembles), weights, out, excess)
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Models fitted to the same rows, in the robust frame of those rows.
+
+    Attributes
+    ----------
+    frame : Frame
+        The frame.
+    members : tuple of ScoreField
+        The fits.
+    """
+
+    frame: Frame
+    members: tuple[ScoreField, ...]
+
+    @classmethod
+    def fit(cls, models: tuple[ScoreModel, ...], rows: Array, rng: np.random.Generator) -> Ensemble:
+        """Fit all models.
+
+        Parameters
+        ----------
+        models : tuple of ScoreModel
+            The models.
+        rows : ndarray of shape (n, d)
+            Training rows; nothing else is seen.
+        rng : numpy.random.Generator
+            For the models that draw.
+        """
+        frame = Frame.of(rows)
+        inside = frame.to(rows)
+        return cls(frame, tuple(model.fit(inside, rng) for model in models))
+
+    def fields(self, points: Array) -> tuple[Array, Array]:
+        """Scores of shape (p, m, d) and Jacobians of shape (p, m, d, d), one entry a model.
+
+        Parameters
+        ----------
+        points : ndarray of shape (m, d)
+            Where, in the units of the training rows.
+        """
+        inside = self.frame.to(points)
+        fields = [self.frame.back(member.field(inside)) for member in self.members]
+        return np.array([f.score for f in fields]), np.array([f.jacobian for f in fields])
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """The stacked field of a sample, in the units of the sample's robust frame.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (m,)
+        Rows of the sample that were used.
+    frame : Frame
+        The frame.
+    ensembles : tuple of Ensemble
+        One a fold.
+    weights : ndarray of shape (p,)
+        Of the models.
+    out : Field
+        Σ w_p ŝ_p at the rows, each from the ensemble that did not see it.
+    excess : float
+        What fitting the weights adds to J, relative to it.
+    """
+
+    rows: Rows
+    frame: Frame
+    ensembles: tuple[Ensemble, ...]
+    weights: Array
+    out: Field
+    excess: float
+
+    @property
+    def slope(self) -> Array:
+        """B = −mean ∇ŝ."""
+        return -self.out.jacobian.mean(axis=0)
+
+    @property
+    def correction(self) -> Array:
+        """C = B S⁻¹, the best linear map of the field."""
+        second = self.out.score.T @ self.out.score / len(self.rows)
+        return np.asarray(np.linalg.solve(second, self.slope).T)
+
+    def fisher(self) -> Array:
+        """J = B S⁻¹ B less the excess T of fitting, as B S⁻¹ B·(1 + T/B S⁻¹ B)⁻¹ to stay definite."""
+        s, jacobian = self.out
+        slope, m = self.slope, len(self.rows)
+        half = np.linalg.inv(np.linalg.cholesky(s.T @ s / m))
+        residual = (-jacobian - (s @ self.correction.T)[:, :, None] * s[:, None, :]) @ half.T
+        flat = residual.transpose(1, 0, 2).reshape(s.shape[1], -1)
+        root = np.linalg.cholesky(slope.T @ half.T @ half @ slope)
+        scaled = np.linalg.solve(root, flat)
+        overfit = scaled @ scaled.T / m**2 + (1 + self.excess) * np.eye(len(slope))
+        return np.asarray(root @ np.linalg.solve(overfit, root.T))
+
+    def terms(self, metric: Array) -> Array:
+        """Terms tr M(−2∇v − vvᵀ) of v = Cŝ, whose mean is tr(M J) for J in the units of the frame.
+
+        Parameters
+        ----------
+        metric : ndarray of shape (d, d)
+            M.
+        """
+        v = self.out.score @ self.correction.T
+        slopes = np.einsum("ij,mij->m", self.correction.T @ metric, self.out.jacobian)
+        return -2 * slopes - np.einsum("mi,ij,mj->m", v, metric, v)
+
+    def score(self, points: Array) -> Array:
+        """Mean over the ensembles of C Σ w_p s_p, in blocks of points.
+
+        Parameters
+        ----------
+        points : ndarray of shape (m, d)
+            Where, in the frame.
+        """
+        out = np.empty_like(points)
+        size = max(1, _JACOBIAN_SIZE // points.shape[1] ** 2)
+        for first in range(0, len(points), size):
+            part = slice(first, first + size)
+            scores = np.mean([e.fields(points[part])[0] for e in self.ensembles], axis=0)
+            out[part] = np.tensordot(self.weights, scores, 1) @ self.correction.T
+        return out
+
+
+def best_weights(scores: Array, divergences: Array) -> Array:
+    """Weights w ≥ 0 that maximise 2bᵀw − wᵀAw, A_pq = mean s_p·s_q and b_p = −mean div s_p.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (p, n, d)
+        One field a model.
+    divergences : ndarray of shape (p, n)
+        Their divergences.
+    """
+    gram = np.einsum("pna,qna->pq", scores, scores, optimize=True) / scores.shape[1]
+    # Fields are brought to unit size first, as one model may be out of all proportion.
+    size = np.sqrt(np.diag(gram))
+    unit = gram / np.outer(size, size) + _RIDGE * np.eye(size.size)
+    root = np.linalg.cholesky(unit)
+    pull = np.linalg.solve(root, -divergences.mean(axis=1) / size)
+    return np.asarray(nnls(root.T, pull)[0] / size)
+
+
+def shuffled_rows(
+    sample: Sample, name: str, max_points: int, seed: int
+) -> tuple[Rows, Array, np.random.Generator]:
+    """Check a sample, and put at most `max_points` of its whitened rows in an order without meaning.
+
+    Parameters
+    ----------
+    sample : Sample
+        The data.
+    name : str
+        The method, for messages.
+    max_points : int
+        The most rows.
+    seed : int
+        Of the order; it is drawn along the radii, so that it does not depend on that of the rows.
+
+    Returns
+    -------
+    rows : ndarray of shape (m,)
+        Row numbers.
+    z : ndarray of shape (m, d)
+        The whitened rows.
+    rng : numpy.random.Generator
+        For further draws.
+    """
+    sample.require_rows(least_rows(sample.d), name)
+    sample.require_distinct_rows(name)
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(evenly(sample.radial_order, min(max_points, _JACOBIAN_SIZE // sample.d**2)))
+    return rows, sample.whitened[rows], rng
+
+
+def check_options(models: tuple[ScoreModel, ...], folds: int, least_folds: int, max_points: int) -> None:
+    """Refuse options that make no sense.
+
+    Parameters
+    ----------
+    models : tuple of ScoreModel
+        At least one.
+    folds, least_folds : int
+        How many, and the fewest there can be.
+    max_points : int
+        At least 20.
+    """
+    if not models:
+        raise ValueError("`models` must hold at least one model, got none")
+    if not least_folds <= folds <= 20:
+        raise ValueError(f"`folds` must be from {least_folds} to 20, got {folds!r}")
+    if max_points < 20:
+        raise ValueError(f"`max_points` must be at least 20, got {max_points!r}")
+
+
+def _excess_of_weights(scores: Array, divergences: Array, weights: Array) -> float:
+    """Takeuchi's correction for the weights, tr(A⁻¹ Cov r)/n with r_p = −div s_p − s_p·s, relative to J.
+
+    The common scale of the weights is left out (the fields are projected off the joined one): it is part
+    of the linear map C, which has a correction of its own.
+    """
+    n = scores.shape[1]
+    joined = np.tensordot(weights, scores, 1)
+    gram = np.einsum("pna,qna->pq", scores, scores, optimize=True) / n
+    total = float(weights @ gram @ weights)
+    share = gram @ weights / total
+    residual = -divergences - np.einsum("pna,na->pn", scores, joined)
+    residual -= np.outer(share, weights @ residual)
+    active = weights > 0
+    rest = (gram - total * np.outer(share, share))[np.ix_(active, active)]
+    covariance = np.cov(residual[active], bias=True).reshape(rest.shape)
+    return float(np.trace(np.linalg.pinv(rest, rcond=1e-8, hermitian=True) @ covariance)) / (n * total)
