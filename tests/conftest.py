@@ -1,5 +1,11 @@
 """Settings shared by all tests."""
 
+import os
+
+# Before NumPy is loaded: the matrices here are small, and threads that wait for each other only cost time,
+# most of all on a busy machine.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import matplotlib
 from hypothesis import settings
 
