@@ -126,6 +126,23 @@ def debiased(second_moment: Array, variance: Array) -> Array:
     return root @ kept @ root.T
 
 
+def bound_terms(score: Array, jacobian: Array, correction: Array, metric: Array) -> Array:
+    """Terms tr M(−2∇v − vvᵀ) of the field v = C s, whose mean is the variational lower bound of tr(M J).
+
+    Parameters
+    ----------
+    score : ndarray of shape (m, d)
+        s.
+    jacobian : ndarray of shape (m, d, d)
+        ∇s.
+    correction, metric : ndarray of shape (d, d)
+        C and M.
+    """
+    v = score @ correction.T
+    slopes = np.einsum("ij,mij->m", correction.T @ metric, jacobian)
+    return -2 * slopes - np.einsum("mi,ij,mj->m", v, metric, v)
+
+
 def admissible(fisher: Array) -> Array:
     """Nearest symmetric matrix that respects the Cramér–Rao bound J ⪰ Σ⁻¹, which is I for whitened data.
 

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from infoplane.estimators.base import Array, EntropyFit, FisherFit, admissible, debiased, evenly, least_rows
+from infoplane.estimators.base import (
+    Array,
+    EntropyFit,
+    FisherFit,
+    admissible,
+    bound_terms,
+    debiased,
+    evenly,
+    least_rows,
+)
 from infoplane.estimators.kernel_density import LineKernels, PairKernels, ScoreField
 from infoplane.sample import Sample
 
@@ -116,9 +125,7 @@ class KDE:
         correction, whitened = _rayleigh(field)
         matrix = sample.matrix_from_whitened(sample.covariance_shrinkage * admissible(whitened))
         metric = sample.whitener.T @ sample.whitener
-        pulled = field.score @ correction.T
-        terms = -2 * np.einsum("ij,mij->m", correction.T @ metric, field.jacobian)
-        terms -= np.einsum("mi,ij,mj->m", pulled, metric, pulled)
+        terms = bound_terms(field.score, field.jacobian, correction, metric)
         influence = np.full(sample.n, math.nan)
         influence[rows] = terms - terms.mean()
         return FisherFit(matrix, float(terms.std(ddof=1)) / math.sqrt(rows.size), influence)
@@ -137,18 +144,18 @@ class KDE:
         if sample.d == 1:
             line = self._line(sample)
             own = line.own_field()
-            field = own if points is None else line.field(points)
+            score = own.score if points is None else line.field(points).score
         else:
             kernels, h = self._pairs(sample)
             rows = self._rows(sample)
             own = kernels.field(sample.whitened[rows], rows, h)
-            everywhere = np.arange(sample.n)
-            field = (
-                kernels.field(sample.whitened, everywhere, h)
-                if points is None
-                else kernels.field(points, None, h)
-            )
-        return field.score @ _rayleigh(own)[0].T @ sample.whitener.T
+            if points is not None:
+                score = kernels.field(points, None, h).score
+            elif rows.size == sample.n:
+                score = own.score[np.argsort(rows)]
+            else:
+                score = kernels.field(sample.whitened, np.arange(sample.n), h).score
+        return score @ _rayleigh(own)[0].T @ sample.whitener.T
 
     def _check(self, sample: Sample) -> None:
         sample.require_rows(least_rows(sample.d), self.name)

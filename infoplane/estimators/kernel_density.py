@@ -194,23 +194,22 @@ class LineKernels:
             return
         start = (4 / (5 * n)) ** (1 / 7)
         # In a small sample a few close points can draw the likelihood to a bandwidth of their distance.
-        self._low = 0.25 if n >= 500 else 0.5
-        self._binned, best, likelihood = self._search(start)
+        low = 0.25 if n >= 500 else 0.5
+        self._binned, best, likelihood = self._search(start, low)
         # At the floor the data may be finer than their overall scale tells, as in distant narrow clusters:
         # the likelihood then rises at most points. A little it rises wherever a few happen to lie close.
         for _ in range(_REFINEMENTS):
-            if best > 1.2 * self._low * start:
+            if best > 1.2 * low * start:
                 break
             start /= 6
-            binned, finer, reached = self._search(start)
+            binned, finer, reached = self._search(start, low)
             if n * (reached - likelihood) < _WORTH_REFINING:
                 break
             self._binned, best, likelihood = binned, finer, reached
         self.bandwidth = widening * best
 
-    def _search(self, start: float) -> tuple[BinnedSample, float, float]:
+    def _search(self, start: float, low: float) -> tuple[BinnedSample, float, float]:
         """Bins fine enough about a reference bandwidth, the best bandwidth there and its mean likelihood."""
-        low = self._low
         binned = self._bin(low * start, 3.2 * start)
         best = best_bandwidth(
             lambda hs: self._likelihood(binned, hs), start, low=low, high=2.0, floor=low * start

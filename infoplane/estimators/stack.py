@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
-from infoplane.estimators.base import Array, EntropyFit, FisherFit, admissible, evenly, least_rows
+from infoplane.estimators.base import (
+    Array,
+    EntropyFit,
+    FisherFit,
+    admissible,
+    bound_terms,
+    evenly,
+    least_rows,
+)
 from infoplane.estimators.kernel_exponential import KernelScore
 from infoplane.estimators.mixture import MixtureScore
 from infoplane.estimators.score_models import (
@@ -272,9 +280,7 @@ class Joined:
         metric : ndarray of shape (d, d)
             M.
         """
-        v = self.out.score @ self.correction.T
-        slopes = np.einsum("ij,mij->m", self.correction.T @ metric, self.out.jacobian)
-        return -2 * slopes - np.einsum("mi,ij,mj->m", v, metric, v)
+        return bound_terms(self.out.score, self.out.jacobian, self.correction, metric)
 
     def score(self, points: Array) -> Array:
         """Mean over the ensembles of C Σ w_p s_p, in blocks of points.
