@@ -15,6 +15,8 @@ _STEPS = 100
 # Mean log-likelihood gained in a step, below which a candidate and the chosen one have converged.
 _ROUGH, _FINE = 1e-4, 1e-6
 _LLOYD_STEPS = 5
+# Rows for each entry of a covariance above which a component loses nothing by having its own.
+_ROWS_OF_COVARIANCE = 200
 # Rows on which the number of components is chosen; the winner is refined on all.
 _SELECTION_ROWS = 4000
 
@@ -98,8 +100,8 @@ class Mixture:
 class MixtureScore:
     """Score of a Gaussian mixture; Schwarz's criterion (BIC) chooses number and kind of components.
 
-    Components have covariances of their own, or all the same one, which is all that few rows in many
-    dimensions can tell. Every covariance is mixed with one pseudo-observation of the data's own size, so
+    Components have covariances of their own, or (if that is likelier, with few rows in many dimensions) all
+    the same one. Every covariance is mixed with one pseudo-observation of the data's own size, so
     that no component collapses on a point; a Student t of mass 1/n lies under them.
 
     Parameters
@@ -120,10 +122,12 @@ class MixtureScore:
         rng : numpy.random.Generator
             Draws the start.
         """
-        few = rows[rng.permutation(len(rows))[:_SELECTION_ROWS]]
-        candidates = [self._chosen(few, rng, tied=tied) for tied in (False, True)]
-        tied = candidates[1][0] < candidates[0][0]
-        return _maximised(rows, candidates[tied][1], tied=tied, gain=_FINE)
+        n, d = rows.shape
+        few = rows[rng.permutation(n)[:_SELECTION_ROWS]]
+        kinds = (False,) if n > _ROWS_OF_COVARIANCE * d * (d + 1) / 2 else (False, True)
+        candidates = [self._chosen(few, rng, tied=tied) for tied in kinds]
+        chosen = int(np.argmin([criterion for criterion, _ in candidates]))
+        return _maximised(rows, candidates[chosen][1], tied=kinds[chosen], gain=_FINE)
 
     def _chosen(self, rows: Array, rng: np.random.Generator, *, tied: bool) -> tuple[float, Mixture]:
         """The lowest criterion and its mixture; larger ones are tried until two in a row do not help."""

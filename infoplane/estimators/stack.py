@@ -34,6 +34,8 @@ Rows = NDArray[np.intp]
 
 # Numbers in the Jacobians of one model that are held at once (40 MB).
 _JACOBIAN_SIZE = 5_000_000
+# Rows over which the sampling variance of the field is averaged.
+_SPREAD_ROWS = 2000
 # Relative ridge that keeps the normal equations of fields that all but coincide solvable.
 _RIDGE = 1e-9
 
@@ -52,10 +54,12 @@ class Stack:
     field ŝ = Σ w_p ŝ_p has the weights w ≥ 0 that maximise the trace of the bound in the robust frame of the
     sample (Breiman's stacked regressions, by score matching), and of all v = C ŝ the best linear map gives
 
-    J = B S⁻¹ B, B = −mean ∇ŝ, S = mean ŝŝᵀ, C = B S⁻¹,
+    J = B S⁻¹ B + V̂/2, B = −mean ∇ŝ, S = mean ŝŝᵀ, C = B S⁻¹,
 
-    less what fitting C and w to the same rows adds (Takeuchi's correction, for C the matrix
-    E[R S⁻¹ Rᵀ]/n with R = −∇ŝ − (Cŝ)ŝᵀ), and raised to J ⪰ Σ̂⁻¹ (Cramér–Rao) where it falls below.
+    the first term less what choosing the weights adds to it (Takeuchi's correction), and J raised to
+    J ⪰ Σ̂⁻¹ (Cramér–Rao) where it falls below. V̂ is the sampling variance of Cŝ, which lowers the
+    bound: twice the mean square of the differences between the fits of two folds, of which any two share
+    three quarters of their rows (for five folds; in general V̂ is that mean square times (folds − 1)/2).
 
     Parameters
     ----------
@@ -70,10 +74,10 @@ class Stack:
 
     Notes
     -----
-    Standard errors come from the influence function −2 div v − |v|² of the joined field. What is left of the
-    gap makes J low: at n = 10⁴, d = 2 to 10, by less than 2 % for normal, t and mixture data and 3 to 7 % for
-    a curved ("banana") density; at n = 10³ by 0 to 5 % and 8 to 11 %, and by 20 to 30 % where the score jumps
-    (Laplace). The interval does not contain this bias. Do not use it below 10d rows, or in one dimension,
+    V̂ supposes that the fits move smoothly with the data, as they do at a fixed number of components; where
+    folds choose differently it is up to four times too large, hence the half. Standard errors come from the
+    influence function −2 div v − |v|² of the joined field. What is left of the gap makes J low: BIAS. The
+    interval does not contain this bias. Do not use it below 10d rows, or in one dimension,
     where `LogSpline` costs less. Where J = ∞ (uniform, exponential) it returns a finite number that grows
     with n. About 1 s at n = 10³ and 5 to 10 s at n = 10⁴.
 
@@ -101,7 +105,7 @@ class Stack:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_options(self.models, self.folds, 2, self.max_points)
+        check_options(self.models, self.folds, 3, self.max_points)
 
     @property
     def name(self) -> str:
@@ -166,15 +170,18 @@ class Stack:
         scores = np.empty((len(self.models), n, d))
         jacobians = np.empty((len(self.models), n, d, d))
         ensembles = []
+        fold = _balanced_folds(u, self.folds, rng)
         for q in range(self.folds):
-            held = np.arange(n) % self.folds == q
+            held = fold == q
             ensembles.append(Ensemble.fit(self.models, u[~held], rng))
             scores[:, held], jacobians[:, held] = ensembles[-1].fields(u[held])
         divergences = np.einsum("pnaa->pn", jacobians)
         weights = best_weights(scores, divergences)
         out = Field(np.tensordot(weights, scores, 1), np.tensordot(weights, jacobians, 1))
+        few = slice(0, _SPREAD_ROWS)
+        fits = np.array([np.tensordot(weights, e.fields(u[few])[0], 1) for e in ensembles])
         excess = _excess_of_weights(scores, divergences, weights)
-        return Joined(rows, frame, tuple(ensembles), weights, out, excess)
+        return Joined(rows, frame, tuple(ensembles), weights, out, excess, _variance(fits, fold[few]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,6 +228,18 @@ class Ensemble:
         fields = [self.frame.back(member.field(inside)) for member in self.members]
         return np.array([f.score for f in fields]), np.array([f.jacobian for f in fields])
 
+    def inside(self, points: Array) -> tuple[Array, Array]:
+        """The same in the units of the frame, in which the training rows are round.
+
+        Parameters
+        ----------
+        points : ndarray of shape (m, d)
+            Where, in the units of the training rows.
+        """
+        inside = self.frame.to(points)
+        fields = [member.field(inside) for member in self.members]
+        return np.array([f.score for f in fields]), np.array([f.jacobian for f in fields])
+
 
 @dataclass(frozen=True, eq=False)
 class Joined:
@@ -239,7 +258,9 @@ class Joined:
     out : Field
         Σ w_p ŝ_p at the rows, each from the ensemble that did not see it.
     excess : float
-        What fitting the weights adds to J, relative to it.
+        What choosing the weights on the same rows adds to B S⁻¹ B, relative to it.
+    variance : ndarray of shape (d, d)
+        Sampling covariance of the field, averaged over the rows.
     """
 
     rows: Rows
@@ -248,6 +269,7 @@ class Joined:
     weights: Array
     out: Field
     excess: float
+    variance: Array
 
     @property
     def slope(self) -> Array:
@@ -261,16 +283,10 @@ class Joined:
         return np.asarray(np.linalg.solve(second, self.slope).T)
 
     def fisher(self) -> Array:
-        """J = B S⁻¹ B less the excess T of fitting, as B S⁻¹ B·(1 + T/B S⁻¹ B)⁻¹ to stay definite."""
-        s, jacobian = self.out
-        slope, m = self.slope, len(self.rows)
-        half = np.linalg.inv(np.linalg.cholesky(s.T @ s / m))
-        residual = (-jacobian - (s @ self.correction.T)[:, :, None] * s[:, None, :]) @ half.T
-        flat = residual.transpose(1, 0, 2).reshape(s.shape[1], -1)
-        root = np.linalg.cholesky(slope.T @ half.T @ half @ slope)
-        scaled = np.linalg.solve(root, flat)
-        overfit = scaled @ scaled.T / m**2 + (1 + self.excess) * np.eye(len(slope))
-        return np.asarray(root @ np.linalg.solve(overfit, root.T))
+        """J = B S⁻¹ B/(1 + excess) + V̂/2."""
+        correction = self.correction
+        fisher = correction @ self.slope / (1 + self.excess) + correction @ self.variance @ correction.T / 2
+        return (fisher + fisher.T) / 2
 
     def terms(self, metric: Array) -> Array:
         """Terms tr M(−2∇v − vvᵀ) of v = Cŝ, whose mean is tr(M J) for J in the units of the frame.
@@ -373,8 +389,8 @@ def check_options(models: tuple[ScoreModel, ...], folds: int, least_folds: int, 
 def _excess_of_weights(scores: Array, divergences: Array, weights: Array) -> float:
     """Takeuchi's correction for the weights, tr(A⁻¹ Cov r)/n with r_p = −div s_p − s_p·s, relative to J.
 
-    The common scale of the weights is left out (the fields are projected off the joined one): it is part
-    of the linear map C, which has a correction of its own.
+    The common scale of the weights is left out (the fields are projected off the joined one): it is part of
+    the linear map C, to which fits to all other folds leave next to nothing.
     """
     n = scores.shape[1]
     joined = np.tensordot(weights, scores, 1)
@@ -387,3 +403,38 @@ def _excess_of_weights(scores: Array, divergences: Array, weights: Array) -> flo
     rest = (gram - total * np.outer(share, share))[np.ix_(active, active)]
     covariance = np.cov(residual[active], bias=True).reshape(rest.shape)
     return float(np.trace(np.linalg.pinv(rest, rcond=1e-8, hermitian=True) @ covariance)) / (n * total)
+
+
+def _balanced_folds(u: Array, folds: int, rng: np.random.Generator) -> Rows:
+    """Fold of every row: among rows of successive distance from the center, one goes to each fold.
+
+    What the parts differ in by chance lowers the bound; distance is what tails and scale depend on.
+    """
+    n = len(u)
+    fold = np.empty(n, dtype=np.intp)
+    rounds = [rng.permutation(folds) for _ in range(-(-n // folds))]
+    fold[np.argsort(np.einsum("ij,ij->i", u, u), kind="stable")] = np.concatenate(rounds)[:n]
+    return fold
+
+
+def _variance(fits: Array, fold: Rows) -> Array:
+    """Sampling covariance of a fit, from the differences between fits that share all folds but two.
+
+    For fits v + Σφ(x_i)/N over N = n(q − 1)/q rows, two that leave out a fold each differ by a variance of
+    2/(q − 1) of their own. Only rows that neither has left out are compared, so that both have seen them.
+
+    Parameters
+    ----------
+    fits : ndarray of shape (q, m, d)
+        Fields at the same rows, one a fold left out.
+    fold : ndarray of shape (m,)
+        Fold of each row.
+    """
+    q, _, d = fits.shape
+    total = np.zeros((d, d))
+    for a in range(q):
+        for b in range(a):
+            seen = (fold != a) & (fold != b)
+            difference = fits[a, seen] - fits[b, seen]
+            total += difference.T @ difference / len(difference)
+    return total / (q * (q - 1) / 2) * (q - 1) / 2
