@@ -285,3 +285,33 @@ def test_accuracy_and_coverage_at_a_thousand(family):
         errors.append(point.fisher_trace / j - 1)
     assert (inside / 300 > 0.95 - 4 * 0.0126 - 0.03).all(), inside / 300
     assert math.sqrt(np.mean(np.square(errors))) < 1.5 * bound / math.sqrt(1000)
+
+
+@pytest.mark.parametrize("law", ["laplace", "gamma3", "triangular"])
+def test_a_warning_tells_where_the_information_still_rises_with_the_resolution(law):
+    """Documented: 96 to 100 % of samples at n = 20 000."""
+    rng = np.random.default_rng(40)
+    draw = {
+        "laplace": lambda n: rng.laplace(size=n),
+        "gamma3": lambda n: rng.gamma(3, size=n),
+        "triangular": lambda n: rng.triangular(-1, 0, 1, size=n),
+    }[law]
+    warned = 0
+    for _ in range(3):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            LogSpline().fisher(Sample.of(draw(20_000)))
+        warned += any("still rises with the resolution" in str(w.message) for w in caught)
+    assert warned >= 2
+
+
+@pytest.mark.parametrize("law", ["standard_normal", "logistic"])
+@pytest.mark.parametrize("n", [1000, 5000])
+def test_few_warnings_disturb_smooth_densities(law, n):
+    """Found in 1 % of logistic samples and no normal one; two of eight have a probability of 0.3 %."""
+    rng = np.random.default_rng(41)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(8):
+            LogSpline().fisher(Sample.of(getattr(rng, law)(size=n)))
+    assert len(caught) <= 1

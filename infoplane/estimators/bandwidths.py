@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import ArrayLike
 from scipy import fft
 from scipy.optimize import brentq
 
-from infoplane.errors import InfoplaneWarning
+from infoplane.errors import warn
 from infoplane.estimators.kernel_density import LineKernels
 from infoplane.kernels.binning import BinnedSample
 from infoplane.sample import Sample
@@ -245,7 +244,7 @@ def _solve(excess: Callable[[float], float], sample: Sample, scale: float) -> fl
                 return math.exp(brentq(excess, lower, upper, xtol=1e-10)) * scale * _deviation(sample)
             upper = lower
     message = f"the equation for the bandwidth of `{sample.name}` has no solution; using Silverman's rule"
-    warnings.warn(message, InfoplaneWarning, stacklevel=3)
+    warn(message)
     return silverman(sample.values)
 
 

@@ -55,6 +55,13 @@ class Field(NamedTuple):
     variance: Array
 
 
+class _Average(NamedTuple):
+    """Coefficients and inverse Hessian averaged over penalties."""
+
+    coefficients: Array
+    inverse: Array
+
+
 class _Fit(NamedTuple):
     """For one λ: coefficients, inverse Hessian, effective parameters, and support by points left out."""
 
@@ -107,16 +114,21 @@ class SplineDensity:
         evidence = np.array([fit.evidence for fit in fits])
         shares = np.exp(evidence - evidence.max())
         shares /= shares.sum()
-        rougher = [*fits[1:], fits[-1]]
-        self._coefficients = np.einsum("i,ij->j", shares, [fit.coefficients for fit in rougher])
-        self._inverse = np.einsum("i,ijk->jk", shares, [fit.inverse for fit in rougher])
+        self._average = _averaged([*fits[1:], fits[-1]], shares)
+        self._smoother = _averaged([fits[0], *fits[:-1]], shares)
 
-    def own_field(self) -> Field:
-        """Leave-one-out density at every point of the sample, in its order."""
-        theta = self._coefficients
+    def own_field(self, *, smoother: bool = False) -> Field:
+        """Leave-one-out density at every point of the sample, in its order.
+
+        Parameters
+        ----------
+        smoother : bool, default False
+            With ten times the penalty, which is a little too smooth: what that changes, resolution limits.
+        """
+        theta, inverse = self._smoother if smoother else self._average
         first = self._splines.derivative(1)(self._cells)
         second = self._splines.derivative(2)(self._cells)
-        moved = (self._basis - self._mean) @ self._inverse / self._n
+        moved = (self._basis - self._mean) @ inverse / self._n
         covariance = _weighted_gram(moved, self._n * self._weights)
         leverage = np.einsum("ij,ij->i", self._basis, moved)
         # The average of several fits need not integrate to one.
@@ -139,7 +151,7 @@ class SplineDensity:
             Where.
         """
         inside = np.clip(points, self._knots[0], self._knots[-1])
-        return self._splines.derivative(1)(inside) @ self._coefficients
+        return self._splines.derivative(1)(inside) @ self._average.coefficients
 
     def _path(self, theta: Array, penalty: Array) -> list[_Fit]:
         """Fits for falling λ, each started from the last, until prediction has clearly passed its best.
@@ -191,6 +203,13 @@ class SplineDensity:
         # A far too long step is to be refused, not to overflow.
         mass = self._quadrature * np.exp(np.minimum(self._at_nodes @ theta, 300.0))
         return float(mass.sum() - self._mean @ theta + 0.5 * theta @ penalty @ theta), mass
+
+
+def _averaged(fits: list[_Fit], shares: Array) -> _Average:
+    return _Average(
+        np.einsum("i,ij->j", shares, [fit.coefficients for fit in fits]),
+        np.einsum("i,ijk->jk", shares, [fit.inverse for fit in fits]),
+    )
 
 
 def _place_knots(ordered: Array, count: int) -> Array:
