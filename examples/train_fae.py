@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import platform
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -106,6 +106,7 @@ def main(options: Options) -> None:
         f"validation images; evaluated on {len(x)} test images. Results go to {out}."
     )
 
+    over_images = partial(evaluation.mean_over_images, method="importance sampling", d=x[0].numel())
     models: dict[str, VAE] = {}
     results: dict[str, Result] = {}
     baseline = None  # log p(x) of each test image under the plain VAE
@@ -135,8 +136,8 @@ def main(options: Options) -> None:
         models[name] = vae
         results[name] = Result(
             history,
-            nll=mean_over_images(-log_p),
-            gain=None if baseline is None else mean_over_images(log_p - baseline),
+            nll=over_images(-log_p),
+            gain=None if baseline is None else over_images(log_p - baseline),
             ess_median=float(likelihood.effective_sample_size.median()),
             bound=evaluation.elbo(vae, x, num_samples=10, seed=options.seed),
             point=evaluation.plane_point(vae, x, seed=options.seed),
@@ -183,13 +184,6 @@ def test_images(data: ImageData, options: Options) -> torch.Tensor:
     images = data.evaluation_images("test")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(options.seed))
     return images[order[: options.test_images]]
-
-
-def mean_over_images(values: torch.Tensor) -> Estimate:
-    error = float(values.std()) / math.sqrt(len(values))
-    return Estimate(
-        float(values.mean()), standard_error=error, method="importance sampling", n=len(values), d=1
-    )
 
 
 def table(results: dict[str, Result]) -> str:

@@ -210,7 +210,7 @@ def negative_log_likelihood(
         vae, x, num_samples=num_samples, chunk_size=chunk_size, batch_size=batch_size, seed=seed
     )
     return NegativeLogLikelihood(
-        nll=_mean(-result.log_likelihood, method="importance sampling", d=vae.event_shape.numel()),
+        nll=mean_over_images(-result.log_likelihood, method="importance sampling", d=vae.event_shape.numel()),
         sampling_error=float(result.standard_error.square().sum().sqrt() / len(x)),
         ess_median=float(result.effective_sample_size.median()),
         num_samples=num_samples,
@@ -267,9 +267,9 @@ def elbo(
     reconstruction, kl = torch.cat(reconstructions), torch.cat(divergences)
     d = vae.event_shape.numel()
     return EvidenceLowerBound(
-        negative_elbo=_mean(kl - reconstruction, method="elbo", d=d),
-        reconstruction=_mean(reconstruction, method="elbo", d=d),
-        kl=_mean(kl, method="elbo", d=vae.latent_dim),
+        negative_elbo=mean_over_images(kl - reconstruction, method="elbo", d=d),
+        reconstruction=mean_over_images(reconstruction, method="elbo", d=d),
+        kl=mean_over_images(kl, method="elbo", d=vae.latent_dim),
     )
 
 
@@ -338,9 +338,9 @@ def plane_point(
     method = "closed form" if closed else "monte carlo"
     covariance = float(torch.cov(torch.stack((h, trace)))[0, 1]) / len(x) if len(x) > 1 else math.nan
     return FisherShannonPoint.from_estimates(
-        _mean(h, method=method, d=vae.latent_dim),
+        mean_over_images(h, method=method, d=vae.latent_dim),
         matrix,
-        _mean(trace, method=method, d=vae.latent_dim, positive=True),
+        mean_over_images(trace, method=method, d=vae.latent_dim, positive=True),
         covariance=covariance,
     )
 
@@ -414,8 +414,32 @@ def _require_positive(**numbers: int) -> None:
             raise ValueError(f"`{name}` must be at least 1, got {number}")
 
 
-def _mean(values: Tensor, *, method: str, d: int, positive: bool = False) -> Estimate:
-    """Mean over images with its standard error, which one image alone does not tell."""
+def mean_over_images(values: Tensor, *, method: str, d: int, positive: bool = False) -> Estimate:
+    """Mean over images with its standard error, in the unit of the values.
+
+    Parameters
+    ----------
+    values : Tensor of shape (n,)
+        One number an image; for a paired comparison, the differences of two models on the same images.
+    method : str
+        How they were computed, for `Estimate.method`.
+    d : int
+        Number of dimensions that they speak of.
+    positive : bool, default False
+        Whether the quantity is positive by definition.
+
+    Returns
+    -------
+    Estimate
+        With sd/√n as standard error, `nan` for a single image.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infoplane_torch.evaluation import mean_over_images
+    >>> mean_over_images(torch.tensor([1.0, 2.0, 3.0]), method="importance sampling", d=784)
+    2.00 ± 0.58 (importance sampling, n=3)
+    """
     n = len(values)
     values = values.double()
     error = float(values.std()) / math.sqrt(n) if n > 1 else math.nan
