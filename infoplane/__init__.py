@@ -1,8 +1,20 @@
 """Fisher information and entropy power from samples, with standard errors, in one plane."""
 
+from infoplane.dependence import conditional_entropy, conditional_mutual_information, mutual_information
 from infoplane.errors import DegenerateSampleError, InfoplaneWarning
 from infoplane.estimate import Estimate, FisherShannonPoint
-from infoplane.estimators import KDE, KNN, Copula, Estimator, Gaussian, LogSpline, Spacing, Stack, WeightedKNN
+from infoplane.estimators import (
+    KDE,
+    KNN,
+    Bound,
+    Copula,
+    Estimator,
+    Gaussian,
+    LogSpline,
+    Spacing,
+    Stack,
+    WeightedKNN,
+)
 from infoplane.measures import (
     entropy,
     entropy_power,
@@ -14,9 +26,10 @@ from infoplane.measures import (
 
 __all__ = [
     "entropy", "entropy_power", "fisher_information", "fisher_trace", "fisher_shannon", "score",
+    "mutual_information", "conditional_entropy", "conditional_mutual_information",
     "Estimate", "FisherShannonPoint",
     "Estimator", "Gaussian", "KNN", "KDE", "Spacing", "LogSpline", "Copula",
-    "WeightedKNN", "Stack",
+    "WeightedKNN", "Stack", "Bound",
     "DegenerateSampleError", "InfoplaneWarning",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -3,53 +3,34 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from infoplane.errors import InfoplaneWarning
+from infoplane.errors import warn
 from infoplane.estimate import Estimate, FisherShannonPoint, power_of_entropy
-from infoplane.estimators import (
-    KDE,
-    KNN,
-    BestEntropy,
-    Copula,
-    Estimator,
-    Gaussian,
-    LogSpline,
-    Spacing,
-    Stack,
-    WeightedKNN,
-)
-from infoplane.estimators.base import EntropyFit, FisherFit, covariance
+from infoplane.estimators import Estimator
+from infoplane.estimators.base import covariance
+from infoplane.methods import entropy_estimate, fisher_estimator, trace_estimate
 from infoplane.sample import Sample, as_points
 
 Array = NDArray[np.float64]
-
-_FAMILIES: dict[str, Callable[[], Estimator]] = {
-    "gaussian": Gaussian,
-    "knn": KNN,
-    "kde": KDE,
-    "spacing": Spacing,
-    "logspline": LogSpline,
-    "stack": Stack,
-    "copula": Copula,
-    "weighted-knn": WeightedKNN,
-}
-
-# From this dimension on the smoothing bias of the kernel density estimate exceeds that of neighbours.
-_KNN_FISHER_DIMENSIONS = 10
-
-# Below this many rows log-splines break up where kernels only blur.
-_LOGSPLINE_ROWS = 30
 
 # Beyond this "auto" warns: only near-Gaussian shapes are measured well.
 _TRUSTED_DIMENSIONS = 10
 
 
-def entropy(x: ArrayLike, *, method: str | Estimator = "auto", base: float | None = None) -> Estimate:
+def entropy(
+    x: ArrayLike,
+    *,
+    method: str | Estimator = "auto",
+    base: float | None = None,
+    weights: ArrayLike | None = None,
+    counts: ArrayLike | None = None,
+    ties: Literal["raise", "dither"] = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> Estimate:
     """Differential entropy H = −E log f(X), in nats.
 
     Under x → a x + b it grows by d·log|a|; it may be negative, and it is −∞ where there is no density.
@@ -58,12 +39,24 @@ def entropy(x: ArrayLike, *, method: str | Estimator = "auto", base: float | Non
     ----------
     x : array_like of shape (n,) or (n, d)
         n independent observations of d variables, taken jointly.
-    method : {"auto", "gaussian", "knn", "kde", "spacing", "logspline", "copula", "weighted-knn"} or estimator
-        How to estimate. "auto", the default, takes spacings in one dimension, and in more the lowest of
-        nearest neighbours and two copula estimates, whose biases are mostly positive. An object such as
-        ``KNN(k=5)`` carries options.
+    method : str or estimator, default "auto"
+        One of "gaussian", "knn", "kde", "spacing" (d = 1), "logspline" (d = 1), "copula" and "weighted-knn",
+        or an object such as ``KNN(k=5)`` that carries options. "auto" takes spacings in one dimension, and in
+        more the lowest of nearest neighbours, two copula estimates and, from d = 8, a mixture, whose biases
+        are mostly positive; for weighted rows in d ≥ 2, and for counts, kernels. "bound" gives an upper bound
+        instead, whose `interval` is one-sided and holds whatever the density.
     base : float, optional
         Unit: e (None) for nats, 2 for bits, 10 for hartleys.
+    weights : array_like of shape (n,), optional
+        Positive weights of the rows, of which only the ratios matter, as of importance sampling: the law
+        under study is Σ w_i δ(x_i)/Σ w_i. For "gaussian", "kde" and, if d = 1, "spacing".
+    counts : array_like of shape (n,), optional
+        How often each row was seen. For "gaussian", and for "kde" if the rows were rounded to a lattice.
+    ties : {"raise", "dither"}, default "raise"
+        Rounded data have ties, and no density. "dither" adds uniform noise as wide as the rounding step,
+        which it finds, to every column with ties; it is an error if the ties are not due to rounding.
+    rng : numpy.random.Generator or int, optional
+        Source of that noise, or its seed; required by "dither".
 
     Returns
     -------
@@ -75,7 +68,8 @@ def entropy(x: ArrayLike, *, method: str | Estimator = "auto", base: float | Non
     DegenerateSampleError
         If the sample has ties (except with "gaussian"), a constant column or dependent columns.
     ValueError
-        If `x` is empty, not finite, of wrong rank, or has too few rows.
+        If `x` is empty, not finite, of wrong rank, or has too few rows, if weights or counts are not positive
+        or the method takes none, or if "dither" comes without `rng`.
     TypeError
         If `x` does not hold real numbers.
 
@@ -89,7 +83,8 @@ def entropy(x: ArrayLike, *, method: str | Estimator = "auto", base: float | Non
     Cost O(n log n) up to d = 12, with a constant that grows with d. Observations must be independent:
     neighbours in time count as neighbours in value. "auto" follows scaling, shifts and permutations of the
     columns exactly, but rotations only where another candidate than the copula in given axes is lowest. See
-    `Spacing`, `KNN`, `WeightedKNN`, `Copula`, `KDE` and `Gaussian` for bias and for when not to use them.
+    `Spacing`, `KNN`, `WeightedKNN`, `Copula`, `KDE`, `Gaussian` and `Bound` for bias and for when not to use
+    them.
 
     References
     ----------
@@ -105,11 +100,19 @@ def entropy(x: ArrayLike, *, method: str | Estimator = "auto", base: float | Non
     """
     if base is not None and not 1 < base < math.inf:
         raise ValueError(f"`base` must be a number above 1, got {base!r}")
-    sample = _sample(x, method)
-    return _entropy_estimate(method, sample, 1.0 if base is None else math.log(base))[0]
+    sample = _sample(x, method, weights, counts, ties, rng)
+    return entropy_estimate(method, sample, 1.0 if base is None else math.log(base))[0]
 
 
-def entropy_power(x: ArrayLike, *, method: str | Estimator = "auto") -> Estimate:
+def entropy_power(
+    x: ArrayLike,
+    *,
+    method: str | Estimator = "auto",
+    weights: ArrayLike | None = None,
+    counts: ArrayLike | None = None,
+    ties: Literal["raise", "dither"] = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> Estimate:
     """Entropy power N = exp(2H/d)/(2πe), in squared units of the data.
 
     The variance of the isotropic Gaussian with the entropy of X: N ≤ |Σ|^{1/d}, with equality for Gaussians.
@@ -121,6 +124,12 @@ def entropy_power(x: ArrayLike, *, method: str | Estimator = "auto") -> Estimate
         n independent observations of d variables, taken jointly.
     method : str or estimator, default "auto"
         As in `entropy`.
+    weights, counts : array_like of shape (n,), optional
+        What the rows count, as in `entropy`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -149,11 +158,19 @@ def entropy_power(x: ArrayLike, *, method: str | Estimator = "auto") -> Estimate
     >>> entropy_power(x)
     4.003 ± 0.057 (spacing, n=10000)
     """
-    sample = _sample(x, method)
-    return power_of_entropy(_entropy_estimate(method, sample)[0])
+    sample = _sample(x, method, weights, counts, ties, rng)
+    return power_of_entropy(entropy_estimate(method, sample)[0])
 
 
-def fisher_information(x: ArrayLike, *, method: str | Estimator = "auto") -> Array:
+def fisher_information(
+    x: ArrayLike,
+    *,
+    method: str | Estimator = "auto",
+    weights: ArrayLike | None = None,
+    counts: ArrayLike | None = None,
+    ties: Literal["raise", "dither"] = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> Array:
     """Fisher information matrix J = E[s sᵀ], s = ∇ log f(X), in inverse squared units of the data.
 
     This is the non-parametric (location) Fisher information: derivatives are with respect to x, not to a
@@ -163,10 +180,18 @@ def fisher_information(x: ArrayLike, *, method: str | Estimator = "auto") -> Arr
     ----------
     x : array_like of shape (n,) or (n, d)
         n independent observations of d variables, taken jointly.
-    method : {"auto", "gaussian", "knn", "kde", "logspline", "stack"} or estimator
-        How to estimate; "auto", the default, takes log-splines in one dimension (from 30 rows), kernel
-        densities below d = 10 and nearest neighbours from there. From d = 2 "stack" is the more accurate on
-        mixtures and curved data, and takes seconds.
+    method : str or estimator, default "auto"
+        One of "gaussian", "knn", "kde", "logspline" (d = 1) and "stack" (d ≥ 2), or an object that carries
+        options. "auto" takes log-splines in one dimension (from 30 rows), and in more the stack of score
+        models (from 50 rows, 10 a dimension, below d = 50), which takes about a second at n = 10³ and ten at
+        10⁴; else kernels, for weights and counts always, and from d = 10 nearest neighbours. "bound" gives a
+        lower bound instead.
+    weights, counts : array_like of shape (n,), optional
+        What the rows count, as in `entropy`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -183,8 +208,8 @@ def fisher_information(x: ArrayLike, *, method: str | Estimator = "auto") -> Arr
     Notes
     -----
     J is finite only where the density has no jump: for uniform or exponential data it is infinite, and
-    an estimate merely grows with n (in one dimension "auto" warns of it). See `LogSpline`, `KDE`, `KNN` and
-    `Gaussian` for bias and cost.
+    an estimate merely grows with n (in one dimension "auto" warns of it). See `LogSpline`, `Stack`, `KDE`,
+    `KNN`, `Gaussian` and `Bound` for bias and cost.
 
     References
     ----------
@@ -200,11 +225,19 @@ def fisher_information(x: ArrayLike, *, method: str | Estimator = "auto") -> Arr
     array([[ 1., -1.],
            [-1.,  2.]])
     """
-    sample = _sample(x, method)
-    return _fisher_estimator(method, sample).fisher(sample).matrix
+    sample = _sample(x, method, weights, counts, ties, rng)
+    return fisher_estimator(method, sample).fisher(sample).matrix
 
 
-def fisher_trace(x: ArrayLike, *, method: str | Estimator = "auto") -> Estimate:
+def fisher_trace(
+    x: ArrayLike,
+    *,
+    method: str | Estimator = "auto",
+    weights: ArrayLike | None = None,
+    counts: ArrayLike | None = None,
+    ties: Literal["raise", "dither"] = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> Estimate:
     """Trace of the Fisher information matrix, tr J = E|∇ log f(X)|², in inverse squared units of the data.
 
     Under x → a x + b it is divided by a².
@@ -213,8 +246,14 @@ def fisher_trace(x: ArrayLike, *, method: str | Estimator = "auto") -> Estimate:
     ----------
     x : array_like of shape (n,) or (n, d)
         n independent observations of d variables, taken jointly.
-    method : {"auto", "gaussian", "knn", "kde"} or estimator, default "auto"
+    method : str or estimator, default "auto"
         As in `fisher_information`.
+    weights, counts : array_like of shape (n,), optional
+        What the rows count, as in `entropy`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -243,19 +282,33 @@ def fisher_trace(x: ArrayLike, *, method: str | Estimator = "auto") -> Estimate:
     >>> abs(j - 1 / 3) < 3 * j.standard_error
     True
     """
-    sample = _sample(x, method)
-    return _trace_estimate(method, sample)[0]
+    sample = _sample(x, method, weights, counts, ties, rng)
+    return trace_estimate(method, sample)[0]
 
 
-def fisher_shannon(x: ArrayLike, *, method: str | Estimator = "auto") -> FisherShannonPoint:
+def fisher_shannon(
+    x: ArrayLike,
+    *,
+    method: str | Estimator = "auto",
+    weights: ArrayLike | None = None,
+    counts: ArrayLike | None = None,
+    ties: Literal["raise", "dither"] = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> FisherShannonPoint:
     """Place of a sample in the Fisher–Shannon plane: H, N, J, tr J and the product N·tr J/d.
 
     Parameters
     ----------
     x : array_like of shape (n,) or (n, d)
         n independent observations of d variables, taken jointly.
-    method : {"auto", "gaussian", "knn", "kde"} or estimator, default "auto"
+    method : str or estimator, default "auto"
         Used for both quantities; "auto" chooses for each as `entropy` and `fisher_information` do.
+    weights, counts : array_like of shape (n,), optional
+        What the rows count, as in `entropy`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -289,15 +342,24 @@ def fisher_shannon(x: ArrayLike, *, method: str | Estimator = "auto") -> FisherS
     >>> abs(point.product - 1) < 3 * point.product.standard_error + 0.03
     True
     """
-    sample = _sample(x, method)
-    h, shannon = _entropy_estimate(method, sample)
-    trace, fisher = _trace_estimate(method, sample)
+    sample = _sample(x, method, weights, counts, ties, rng)
+    h, shannon = entropy_estimate(method, sample)
+    trace, fisher = trace_estimate(method, sample)
     return FisherShannonPoint.from_estimates(
         h, fisher.matrix, trace, covariance=covariance(shannon.influence, fisher.influence)
     )
 
 
-def score(x: ArrayLike, points: ArrayLike | None = None, *, method: str | Estimator = "auto") -> Array:
+def score(
+    x: ArrayLike,
+    points: ArrayLike | None = None,
+    *,
+    method: str | Estimator = "auto",
+    weights: ArrayLike | None = None,
+    counts: ArrayLike | None = None,
+    ties: Literal["raise", "dither"] = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> Array:
     """Score s = ∇ log f, the direction and relative rate in which the density grows, in inverse data units.
 
     Under x → a x + b it is divided by a.
@@ -308,8 +370,14 @@ def score(x: ArrayLike, points: ArrayLike | None = None, *, method: str | Estima
         The sample that tells the density.
     points : array_like of shape (m,) or (m, d), optional
         Where to evaluate; by default at the sample's own points, each left out of its own estimate.
-    method : {"auto", "gaussian", "knn", "kde"} or estimator, default "auto"
+    method : str or estimator, default "auto"
         As in `fisher_information`.
+    weights, counts : array_like of shape (n,), optional
+        What the rows count, as in `entropy`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -340,70 +408,24 @@ def score(x: ArrayLike, points: ArrayLike | None = None, *, method: str | Estima
     >>> score(x, [-1.0, 0.0, 1.0]).round(2).ravel()
     array([ 1.01,  0.01, -0.99])
     """
-    sample = _sample(x, method)
+    sample = _sample(x, method, weights, counts, ties, rng)
     at = None if points is None else as_points(points, sample)
-    return _fisher_estimator(method, sample).score(sample, at)
+    return fisher_estimator(method, sample).score(sample, at)
 
 
-def _sample(x: ArrayLike, method: str | Estimator) -> Sample:
-    sample = Sample.of(x)
+def _sample(
+    x: ArrayLike,
+    method: str | Estimator,
+    weights: ArrayLike | None,
+    counts: ArrayLike | None,
+    ties: Literal["raise", "dither"],
+    rng: np.random.Generator | int | None,
+) -> Sample:
+    sample = Sample.of(x, weights=weights, counts=counts, ties=ties, rng=rng)
     if method == "auto" and sample.d > _TRUSTED_DIMENSIONS:
-        message = (
+        warn(
             f"in d = {sample.d} > {_TRUSTED_DIMENSIONS} dimensions no method here resolves clustered or "
             "curved data: H may be wrong by a nat and J low by half, whatever the standard errors say; "
             'compare with method="gaussian"'
         )
-        warnings.warn(message, InfoplaneWarning, stacklevel=3)
     return sample
-
-
-def _fisher_estimator(method: str | Estimator, sample: Sample) -> Estimator:
-    if method != "auto":
-        return _named(method)
-    if sample.d == 1 and sample.n >= _LOGSPLINE_ROWS:
-        return LogSpline()
-    return KDE() if sample.d < _KNN_FISHER_DIMENSIONS else KNN()
-
-
-def _named(method: str | Estimator) -> Estimator:
-    if isinstance(method, str):
-        if method not in _FAMILIES:
-            raise ValueError(
-                f"`method` must be one of {['auto', *_FAMILIES]} or an estimator, got {method!r}"
-            )
-        return _FAMILIES[method]()
-    if isinstance(method, type) or not isinstance(method, Estimator):
-        raise TypeError(f"`method` must be a name or an estimator such as KNN(k=3), got {method!r}")
-    return method
-
-
-def _entropy_estimate(
-    method: str | Estimator, sample: Sample, unit: float = 1.0
-) -> tuple[Estimate, EntropyFit]:
-    if method == "auto":
-        estimator, fit = BestEntropy().best(sample)
-    else:
-        estimator = _named(method)
-        fit = estimator.entropy(sample)
-    estimate = Estimate(
-        fit.value / unit,
-        standard_error=fit.standard_error / unit,
-        method=estimator.name,
-        n=sample.n,
-        d=sample.d,
-    )
-    return estimate, fit
-
-
-def _trace_estimate(method: str | Estimator, sample: Sample) -> tuple[Estimate, FisherFit]:
-    estimator = _fisher_estimator(method, sample)
-    fit = estimator.fisher(sample)
-    estimate = Estimate(
-        float(np.trace(fit.matrix)),
-        standard_error=fit.standard_error,
-        method=estimator.name,
-        n=sample.n,
-        d=sample.d,
-        positive=True,
-    )
-    return estimate, fit

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from infoplane.errors import DegenerateSampleError
+from infoplane.mass import Mass
+from infoplane.ties import dithered, require_fine, resolution, tie_report
 
 Array = NDArray[np.float64]
-
-# In two and more dimensions a few tied values in a column are chance (data kept in single precision);
-# above this share of tied rows the column is discrete and the joint density does not exist.
-_DISCRETE_SHARE = 0.1
 
 
 def as_array(x: ArrayLike, *, name: str = "x") -> Array:
@@ -68,20 +66,25 @@ class Sample:
 
     The whitened sample has mean zero and covariance exactly the identity, so every estimator works in
     units of the data's own; `log_volume` = −log|det whitener| is what this adds to the entropy, and
-    J_x = whitener · J_z · whitenerᵀ.
+    J_x = whitener · J_z · whitenerᵀ. Moments are those of the weighted rows, with m/(m − 1) for the mean that
+    was subtracted, m the effective number of observations.
 
     Attributes
     ----------
     values : ndarray of shape (n, d)
         The data as given, in float64.
     center : ndarray of shape (d,)
-        Column means.
+        Column means, weighted.
     whitener : ndarray of shape (d, d)
         The linear map to unit covariance.
     whitened : ndarray of shape (n, d)
         The whitened data.
     log_volume : float
         log √det S, S the sample covariance.
+    mass : Mass
+        What each row counts.
+    widths : ndarray of shape (d,)
+        Widths of the noise that resolved ties, column by column; 0 without.
     name : str
         The argument's name in messages.
     """
@@ -91,11 +94,22 @@ class Sample:
     whitener: Array
     whitened: Array
     log_volume: float
+    mass: Mass
+    widths: Array
     name: str = "x"
 
     @classmethod
-    def of(cls, x: ArrayLike, *, name: str = "x") -> Sample:
-        """Validate `x` and whiten it.
+    def of(
+        cls,
+        x: ArrayLike,
+        *,
+        name: str = "x",
+        ties: Literal["raise", "dither"] = "raise",
+        rng: np.random.Generator | int | None = None,
+        weights: ArrayLike | None = None,
+        counts: ArrayLike | None = None,
+    ) -> Sample:
+        """Validate `x`, resolve its ties if asked to, and whiten it.
 
         Parameters
         ----------
@@ -103,28 +117,70 @@ class Sample:
             See `as_array`.
         name : str, default "x"
             How error messages call the argument.
+        ties : {"raise", "dither"}, default "raise"
+            What becomes of repeated values. "raise" leaves them to the methods, which refuse them where they
+            do harm; "dither" adds independent uniform noise on (−δ/2, δ/2) to every column that has ties, δ
+            the step of the lattice on which its values lie. Columns without ties stay as they are.
+        rng : numpy.random.Generator or int, optional
+            Source of that noise, or a seed for one; required by "dither". Draws follow the order of the rows.
+        weights : array_like of shape (n,), optional
+            Positive weights of the rows, of which only the ratios matter: the law under study is
+            Σ w_i δ(x_i)/Σ w_i, as of importance or inverse-probability weights.
+        counts : array_like of shape (n,), optional
+            How often each row was seen, positive whole numbers.
 
         Raises
         ------
         DegenerateSampleError
-            If a column is constant or the columns are linearly dependent (to rounding).
+            If a column is constant or the columns are linearly dependent (to rounding); with "dither", if a
+            column is discrete (δ above half its spread) or its repeated values lie on no lattice.
         ValueError
-            If there are fewer than d + 3 observations, the least for an unbiased Fisher information.
+            If there are fewer than d + 3 observations, the least for an unbiased Fisher information, or
+            weights no better than so few; if `weights` or `counts` are not positive, of another length or
+            both given; if "dither" comes without `rng` or with `counts`.
+
+        Notes
+        -----
+        Dithered data have the density of the histogram with cells of width δ about the values. For a smooth
+        density its entropy is higher by δ²J/24, J the Fisher information (de Bruijn's identity for the
+        variance δ²/12 of the noise), and methods that look no closer than several δ see rounding and noise
+        alike, a bias of δ²J/12; J is lowered by a factor of about 1 − δ²J/6. At δ = σ/10 of normal data these
+        are +0.0004 to +0.0008 nats and −0.2 %, at the limit δ = σ/2 +0.01 to +0.02 nats and −4 %. The steps
+        of that histogram have an infinite J; "kde" and "logspline" mind `rounding` and do not resolve them.
         """
         values = as_array(x, name=name)
         n, d = values.shape
-        if n < d + 3:
+        mass = _mass(weights, counts, n)
+        if mass.effective_n < d + 3:
             hint = f"; if rows are variables, pass `{name}.T`" if n < d else ""
             raise ValueError(
                 f"`{name}` must have at least d + 3 = {d + 3} rows (observations) "
-                f"for its d = {d} columns, got {n}{hint}"
+                f"for its d = {d} columns, got {_number_of_rows(mass)}{hint}"
             )
-        center, whitener, whitened, log_volume = _whiten(values, name)
-        return cls(values, center, whitener, whitened, log_volume, name)
+        constant = np.flatnonzero(values.min(axis=0) == values.max(axis=0))
+        if constant.size:
+            raise DegenerateSampleError(
+                f"`{name}` must vary in every column, got constant column(s) {constant.tolist()}"
+            )
+        values, widths = _resolved(values, ties, rng, mass, name)
+        center, whitener, whitened, log_volume = _whiten(values, mass, name)
+        return cls(values, center, whitener, whitened, log_volume, mass, widths, name)
+
+    def halves(self) -> tuple[Sample, Sample]:
+        """Two disjoint halves of the rows, alike in their distances from the center."""
+        pairs = np.random.default_rng(0).permuted(np.tile([0, 1], (-(-self.n // 2), 1)), axis=1)
+        half = pairs.ravel()[: self.n]
+        first, second = (self._part(self.radial_order[half == side]) for side in (0, 1))
+        return first, second
+
+    def _part(self, rows: NDArray[np.intp]) -> Sample:
+        values, mass = np.ascontiguousarray(self.values[rows]), self.mass.part(rows)
+        center, whitener, whitened, log_volume = _whiten(values, mass, self.name)
+        return Sample(values, center, whitener, whitened, log_volume, mass, self.widths, self.name)
 
     @property
     def n(self) -> int:
-        """Number of observations."""
+        """Number of rows."""
         return self.values.shape[0]
 
     @property
@@ -134,8 +190,12 @@ class Sample:
 
     @property
     def covariance_shrinkage(self) -> float:
-        """The factor (n − d − 2)/(n − 1) that makes S⁻¹ an unbiased estimate of Σ⁻¹ for Gaussians."""
-        return (self.n - self.d - 2) / (self.n - 1)
+        """The factor (n − d − 2)/(n − 1) that makes S⁻¹ an unbiased estimate of Σ⁻¹ for Gaussians.
+
+        With weights n is the effective number of observations, and the factor is an approximation.
+        """
+        n = self.mass.effective_n
+        return (n - self.d - 2) / (n - 1)
 
     @cached_property
     def radial_order(self) -> NDArray[np.intp]:
@@ -184,58 +244,127 @@ class Sample:
         ValueError
             If n is below `minimum`.
         """
-        if self.n < minimum:
+        if self.mass.effective_n < minimum:
             raise ValueError(
                 f"`{self.name}` must have at least {minimum} rows for method {method!r} in d = {self.d}, "
-                f'got {self.n}; method="gaussian" needs only {self.d + 3}, but assumes normality'
+                f'got {_number_of_rows(self.mass)}; method="gaussian" needs only {self.d + 3}, '
+                "but assumes normality"
             )
 
-    def require_distinct_rows(self, method: str) -> None:
-        """Refuse ties, which no density has and to which distances react violently.
+    def require_distinct_rows(self, method: str, *, weights: bool = False, counts: bool = False) -> None:
+        """Refuse ties, which no density has and to which distances react violently, and unexpected weights.
+
+        Parameters
+        ----------
+        method : str
+            The method's name, for the message.
+        weights, counts : bool, default False
+            Whether the method takes weights, and rows that were seen several times.
 
         Raises
         ------
         DegenerateSampleError
             If rows are repeated, or a column is discrete.
+        ValueError
+            If the rows do not count alike, in a way that the method does not take.
         """
+        if self.mass.has_repeats and not counts:
+            raise ValueError(
+                f"method {method!r} takes no `counts`; methods 'gaussian' and 'kde' do, and so does every "
+                f'method with ties="dither" for `np.repeat({self.name}, counts, axis=0)`'
+            )
+        if not (self.mass.equal_units or weights):
+            raise ValueError(
+                f"method {method!r} takes no `weights`; methods 'gaussian', 'kde' and 'spacing' (d = 1) do"
+            )
         if self._tie_report is not None:
             raise DegenerateSampleError(
                 f"`{self.name}` {self._tie_report}: a sample with ties has no density for method {method!r}. "
-                "If the data are rounded, add uniform noise as wide as the rounding step; if they span many "
-                'orders of magnitude, transform them; method="gaussian" needs no distinct rows'
+                'If the data are rounded, ties="dither" with an `rng` resolves them by noise as wide as the '
+                "rounding step; if they span many orders of magnitude, transform them; "
+                'method="gaussian" needs no distinct rows'
             )
 
     @cached_property
+    def rounding(self) -> float:
+        """Largest extent of the cells to which rows are known to be rounded, in whitened units; 0 if none is.
+
+        They are those of the noise that resolved ties, or of the values where rows were seen several times.
+        A method that looks closer sees the lattice instead of the density.
+
+        Raises
+        ------
+        DegenerateSampleError
+            If a row was seen several times, but its values lie on no lattice or on too coarse a one.
+        """
+        widths = self.widths.copy()
+        for j, column in enumerate(self.values.T if self.mass.has_repeats else ()):
+            width = resolution(column)
+            if width is None:
+                raise DegenerateSampleError(
+                    f"column {j} of `{self.name}` lies on no lattice, as rounded data would: "
+                    "`counts` above 1 of such values have no density; rows that merely count more "
+                    "than others take `weights`"
+                )
+            widths[j] = width.max()
+            require_fine(column, widths[j], self.mass, f"column {j} of `{self.name}`")
+        return float(np.linalg.norm(widths[:, None] * self.whitener, 2))
+
+    @cached_property
     def _tie_report(self) -> str | None:
-        repeated = _repeated_rows(self.values)
-        if repeated:
-            return f"has {repeated} repeated rows among {self.n}"
-        coinciding = _repeated_rows(self.whitened)
-        if coinciding:
-            return f"spans so many orders of magnitude that {coinciding} rows coincide once it is centred"
-        if self.d == 1:
-            return None
-        for j, column in enumerate(self.values.T):
-            _, counts = np.unique(column, return_counts=True)
-            tied = int(counts[counts > 1].sum())
-            if tied > _DISCRETE_SHARE * self.n:
-                return f"takes only {counts.size} different values in column {j} ({self.n} rows)"
-        return None
+        return tie_report(self.values, self.whitened, self.mass)
 
 
-def _repeated_rows(values: Array) -> int:
-    """Count the rows that repeat an earlier one; sorts one column unless that one has ties."""
-    order = np.argsort(values[:, 0])
-    first = values[order, 0]
-    equal_to_next = first[1:] == first[:-1]
-    suspects = np.zeros(first.size, dtype=bool)
-    suspects[1:] |= equal_to_next
-    suspects[:-1] |= equal_to_next
-    rows = values[order[suspects]]
-    return 0 if rows.size == 0 else len(rows) - len(np.unique(rows, axis=0))
+def _resolved(values: Array, ties: str, rng: Any, mass: Mass, name: str) -> tuple[Array, Array]:
+    if ties not in ("raise", "dither"):
+        raise ValueError(f'`ties` must be "raise" or "dither", got {ties!r}')
+    if ties == "raise":
+        return values, np.zeros(values.shape[1])
+    if rng is None:
+        raise ValueError('ties="dither" must come with an `rng`: a numpy.random.Generator or a seed')
+    if mass.has_repeats:
+        raise ValueError(
+            '`counts` must not be given with ties="dither": pass the repeated rows '
+            f"`np.repeat({name}, counts, axis=0)`, each of which gets noise of its own"
+        )
+    return dithered(values, mass, np.random.default_rng(rng), name)
 
 
-def _whiten(values: Array, name: str) -> tuple[Array, Array, Array, float]:
+def _mass(weights: ArrayLike | None, counts: ArrayLike | None, n: int) -> Mass:
+    if weights is not None and counts is not None:
+        raise ValueError("`weights` and `counts` must not be given together")
+    if weights is not None:
+        return Mass.of_weights(_one_a_row(weights, n, "weights"))
+    if counts is not None:
+        whole = _one_a_row(counts, n, "counts")
+        broken = np.flatnonzero(whole != np.rint(whole))
+        if broken.size:
+            raise ValueError(f"`counts` must be whole numbers, got {whole[broken[0]]} in row {broken[0]}")
+        return Mass.of_counts(whole)
+    return Mass.equal(n)
+
+
+def _one_a_row(numbers: ArrayLike, n: int, name: str) -> Array:
+    if np.shape(numbers) != (n,):
+        raise ValueError(f"`{name}` must have shape ({n},), one a row, got {np.shape(numbers)}")
+    array = as_array(numbers, name=name)[:, 0]
+    # What vanishes beside the largest is zero too.
+    bad = np.flatnonzero(~(array > np.finfo(float).tiny * array.max()))
+    if bad.size:
+        raise ValueError(
+            f"`{name}` must be positive, got {array[bad[0]]} in row {bad[0]} ({bad.size} such rows in all; "
+            "leave out rows that do not count)"
+        )
+    return array
+
+
+def _number_of_rows(mass: Mass) -> str:
+    if mass.equal_units:
+        return str(mass.observations)
+    return f"{mass.share.size} weighted as unequally as {mass.effective_n:.3g} equal ones (1/Σ w²)"
+
+
+def _whiten(values: Array, mass: Mass, name: str) -> tuple[Array, Array, Array, float]:
     """Center, scale and rotate to unit covariance by a singular value decomposition.
 
     Working on standardised columns and on singular values (never on a covariance matrix) keeps full
@@ -243,20 +372,20 @@ def _whiten(values: Array, name: str) -> tuple[Array, Array, Array, float]:
     of two keep 1e±200 in range.
     """
     n, d = values.shape
-    constant = np.flatnonzero(values.min(axis=0) == values.max(axis=0))
-    if constant.size:
-        raise DegenerateSampleError(
-            f"`{name}` must vary in every column, got constant column(s) {constant.tolist()}"
-        )
     exponent = np.frexp(np.abs(values).max(axis=0))[1]
     scaled = np.ldexp(values, -exponent)
-    mean = scaled.mean(axis=0)
+    mean = mass.share @ scaled
     scaled = scaled - mean
-    spread = np.sqrt(np.einsum("ij,ij->j", scaled, scaled) / (n - 1))
+    # The mean of what the first one leaves is its rounding, which a large offset would make felt.
+    scaled -= (correction := mass.share @ scaled)
+    mean += correction
+    # Rows of one unit of weight each, n − 1 in all, so that the sums of their squares are covariances.
+    unit = np.sqrt(mass.share * (n - 1) * mass.effective_n / (mass.effective_n - 1))[:, None]
+    spread = np.sqrt(np.square(scaled * unit).sum(axis=0) / (n - 1))
     # The data themselves are known to half a unit in the last place of their largest entry.
     resolution = np.finfo(float).eps / spread
     standard = scaled / spread
-    _, singular, rotation = np.linalg.svd(np.linalg.qr(standard, mode="r"))
+    _, singular, rotation = np.linalg.svd(np.linalg.qr(standard * unit, mode="r"))
     smallest = 32 * d * float(resolution.max())
     rank = int(np.count_nonzero(singular > smallest * singular[0]))
     if rank < d:

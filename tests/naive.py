@@ -85,6 +85,67 @@ def density(z, at, h, power, skip=None):
     return (1 - 1 / n) * kernel + background(at) / n
 
 
+def massed_bandwidths(z, power, skip=None):
+    """As `kernel_bandwidths`, but counted out at the own place of `skip` too, by one neighbour more."""
+    b = kernel_bandwidths(z, power, skip)
+    if skip is not None and power != 0:
+        n, d = z.shape
+        k = min(max(round(math.sqrt(n)), 2 * d), n - 2)
+        scale = np.exp(np.mean(np.log(kth_distances(z, k))))
+        b[skip] = (kth_distances(z, k + 1)[skip] / scale) ** power
+    return b
+
+
+def massed_density(z, at, h, power, share, unit, skip=None):
+    """Kernel density of rows with shares p, one observation of row `skip` (its share u) left out."""
+    d = z.shape[1]
+    b = h * massed_bandwidths(z, power, skip)
+    left = np.array(share, dtype=float)
+    if skip is not None:
+        left[skip] -= unit[skip]
+    total = 0.0
+    for j in range(len(z)):
+        r2 = float(np.sum((at - z[j]) ** 2))
+        total += left[j] * math.exp(-0.5 * r2 / b[j] ** 2) / (b[j] * math.sqrt(2 * math.pi)) ** d
+    thin = float(np.dot(share, unit))
+    return (1 - thin) * total / left.sum() + thin * background(at)
+
+
+def massed_score_variance(z, i, h, power, share, unit):
+    """Σ p u K²(v − s)(v − s)ᵀ/(Σ p K)² without one observation of i; see `score_variance`."""
+    d = z.shape[1]
+    b = h * massed_bandwidths(z, power, i)
+    kernels, squares, pulls = [], [], []
+    for j in range(len(z)):
+        count = round(share[j] / unit[j]) - (j == i)
+        r2 = float(np.sum((z[j] - z[i]) ** 2))
+        kernel = math.exp(-0.5 * r2 / b[j] ** 2) / (b[j] * math.sqrt(2 * math.pi)) ** d
+        kernels.append(count * unit[j] * kernel)
+        squares.append(count * (unit[j] * kernel) ** 2)
+        pulls.append((z[j] - z[i]) / b[j] ** 2)
+    w, ww, v = np.array(kernels), np.array(squares), np.array(pulls)
+    s = w @ v / w.sum()
+    thin = float(np.dot(share, unit))
+    of_kernels = (1 - thin) * w.sum() / (1 - unit[i]) / massed_density(z, z[i], h, power, share, unit, i)
+    return of_kernels**2 * (ww[:, None] * (v - s)).T @ (v - s) / w.sum() ** 2
+
+
+def weighted_spacing_entropy(x, weights, m):
+    """Spacings of the weighted distribution; equal weights leave Vasicek's digamma-corrected estimate."""
+    order = np.argsort(x)
+    x, w, n = np.asarray(x)[order], np.asarray(weights)[order] / np.sum(weights), len(x)
+    total = 0.0
+    for i in range(n):
+        low, high = max(i - m, 0), min(i + m, n - 1)
+        o = high - low
+        within = w[low] / 2 + sum(w[j] for j in range(low + 1, high)) + w[high] / 2
+        squares = w[low] ** 2 / 2 + sum(w[j] ** 2 for j in range(low + 1, high)) + w[high] ** 2 / 2
+        term = math.log(x[high] - x[low]) - math.log(within) + math.log(o / n)
+        term += special.digamma(n + 1) - special.digamma(o)
+        total += w[i] * (term + 0.5 * (squares / within**2 - 1 / o))
+    return total
+
+
 def log_gradient(function, at, step=1e-5):
     """Gradient of log f by central differences."""
     out = np.empty(len(at))

@@ -47,7 +47,7 @@ def basis(grid, at, derivative=0):
 class LogSpline:
     """Fits for all penalties, and their average."""
 
-    def __init__(self, x, count):
+    def __init__(self, x, count, *, smoother=False):
         n = len(x)
         self.n = n
         self.grid = knots(x, count)
@@ -68,7 +68,7 @@ class LogSpline:
             change = np.array([np.linalg.solve(hessian, p - self.mean) / n for p in self.phi[0]])
             log_loo = sum(p @ (theta - c) for p, c in zip(self.phi[0], change, strict=True))
             freedom = sum((p - self.mean) @ c for p, c in zip(self.phi[0], change, strict=True))
-            evidence = log_loo - freedom / 2
+            evidence = log_loo - freedom
             fits.append((theta, change, freedom, evidence))
             best = max(best, evidence)
             if evidence < best - 20 and strength < 1e-3:
@@ -76,9 +76,9 @@ class LogSpline:
         most = max(3 + n / 40, min(f[2] for f in fits))
         fits = [f for f in fits if f[2] <= most]
         shares = [math.exp(f[3] - max(g[3] for g in fits)) for f in fits]
-        rougher = [*fits[1:], fits[-1]]
-        self.theta = sum(w * f[0] for w, f in zip(shares, rougher, strict=True)) / sum(shares)
-        self.change = sum(w * f[1] for w, f in zip(shares, rougher, strict=True)) / sum(shares)
+        shifted = [fits[0], *fits[:-1]] if smoother else [*fits[1:], fits[-1]]
+        self.theta = sum(w * f[0] for w, f in zip(shares, shifted, strict=True)) / sum(shares)
+        self.change = sum(w * f[1] for w, f in zip(shares, shifted, strict=True)) / sum(shares)
 
     def fit(self, theta, mean, penalty):
         """Plain damped Newton steps on the convex objective until nothing moves."""

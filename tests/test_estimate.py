@@ -7,8 +7,10 @@ import pickle
 import numpy as np
 import pytest
 
-from infoplane import Estimate, FisherShannonPoint
+from infoplane import Estimate, FisherShannonPoint, entropy, fisher_trace
 from infoplane.estimate import power_of_entropy
+from infoplane.limits import one_sided_reach
+from infoplane.sample import Sample
 
 H = Estimate(1.42131, standard_error=0.00712, method="knn", n=10_000, d=1)
 J = Estimate(2.0, standard_error=0.1, method="kde", n=400, d=2, positive=True)
@@ -95,8 +97,98 @@ def test_a_point_combines_the_errors_with_their_covariance():
     opposed = FisherShannonPoint.from_estimates(entropy, np.eye(2), J, covariance=-0.02 * 0.1)
     assert independent.product == pytest.approx(independent.entropy_power * 2.0 / 2)
     relative = independent.product.standard_error / independent.product
-    assert relative == pytest.approx(math.hypot(0.02, 0.05))
-    assert opposed.product.standard_error / opposed.product == pytest.approx(0.05 - 0.02)
+    assert relative == pytest.approx(math.hypot(0.02, 0.05, 0.02 * 0.05))
+    # What is left where the errors cancel is the product of the two.
+    assert opposed.product.standard_error / opposed.product == pytest.approx(math.hypot(0.03, 0.02 * 0.05))
     assert independent.product.method == "knn+kde"
     assert (independent.d, independent.n) == (2, 400)
     assert "N·tr J/d" in repr(independent)
+
+
+# --- Bias and bounds ----------------------------------------------------------------------------------------
+
+
+def test_a_conservative_interval_is_wider_by_the_bias():
+    biased = Estimate(2.0, standard_error=0.1, method="knn", n=100, d=1, bias=-0.3)
+    low, high = biased.interval(0.9, method="conservative")
+    assert 2.0 - low == pytest.approx(high - 2.0) == pytest.approx(1.644854 * 0.1 + 0.3)
+    positive = Estimate(2.0, standard_error=0.1, method="kde", n=100, d=1, positive=True, bias=0.3)
+    low, high = positive.interval(0.9, method="conservative")
+    assert math.log(high / 2) == math.log(2 / low) == pytest.approx((1.644854 * 0.1 + 0.3) / 2)
+
+
+def test_the_bias_is_found_when_first_asked_for_and_only_once():
+    asked = []
+    estimate = Estimate(2.0, standard_error=0.1, method="m", n=9, d=1, bias=lambda: asked.append(1) or 0.25)
+    assert not asked
+    assert estimate.bias == estimate.bias == 0.25
+    assert asked == [1]
+    assert pickle.loads(pickle.dumps(estimate)).bias == 0.25
+
+
+def test_a_pickle_does_not_carry_the_sample_of_a_bias_not_asked_for():
+    estimate = entropy(np.random.default_rng(0).standard_normal(10_000))
+    data = pickle.dumps(estimate)
+    assert len(data) < 1000
+    with pytest.raises(ValueError, match="ask the estimate itself before it is pickled"):
+        pickle.loads(data).interval(method="conservative")
+
+
+def test_an_unknown_kind_of_interval_is_refused():
+    with pytest.raises(ValueError, match=r"`method` must be 'normal' or 'conservative', got 'bootstrap'"):
+        H.interval(method="bootstrap")
+
+
+def test_the_bias_of_an_entropy_comes_from_its_halves():
+    x = np.random.default_rng(0).standard_normal((400, 3))
+    estimate = entropy(x, method="knn", base=2)
+    halves = [entropy(half.values, method="knn", base=2) for half in Sample.of(x).halves()]
+    assert estimate.bias == pytest.approx((np.mean(halves) - estimate) / (2 ** (2 / 3) - 1))
+    trace = fisher_trace(x, method="knn")
+    halves = [fisher_trace(half.values, method="knn") for half in Sample.of(x).halves()]
+    assert trace.bias == pytest.approx((np.mean(halves) - trace) / (2**0.2 - 1))
+
+
+def test_the_biases_of_entropy_power_and_product_follow_from_those_of_their_parts():
+    entropy_ = Estimate(0.5, standard_error=0.02, method="knn", n=400, d=2, bias=0.03)
+    trace = Estimate(2.0, standard_error=0.1, method="kde", n=400, d=2, positive=True, bias=-0.2)
+    point = FisherShannonPoint.from_estimates(entropy_, np.eye(2), trace)
+    assert point.entropy_power.bias == pytest.approx(point.entropy_power * 0.03)
+    assert point.product.bias == pytest.approx(point.product * (0.03 + 0.1))
+
+
+def test_halves_are_disjoint_and_alike():
+    x = np.random.default_rng(0).standard_normal((501, 2))
+    first, second = Sample.of(x).halves()
+    assert {first.n, second.n} == {250, 251}
+    assert len(np.unique(np.vstack([first.values, second.values]), axis=0)) == 501
+    spread = [np.mean(half.values**2) for half in (first, second)]
+    # Pairs of successive distance are split, so that the mean squares hardly differ.
+    assert spread[0] == pytest.approx(spread[1], rel=0.02)
+
+
+def test_the_interval_of_a_bound_is_one_sided():
+    above = Estimate(1.0, standard_error=0.1, method="bound", n=1000, d=1, bound="upper", skewness=0.5)
+    assert above.interval(0.95) == (-math.inf, 1.0 + one_sided_reach(0.1, 0.5, 1000, 0.95))
+    below = Estimate(1.0, standard_error=0.1, method="bound", n=1000, d=1, bound="lower", skewness=0.5)
+    assert below.interval(0.95) == (1.0 - one_sided_reach(0.1, -0.5, 1000, 0.95), math.inf)
+    vague = Estimate(1.0, standard_error=3.0, method="bound", n=9, d=1, positive=True, bound="lower")
+    assert vague.interval() == (0.0, math.inf)
+    assert repr(above) == "1.00 ± 0.10 (upper bound, n=1000)"
+
+
+def test_the_entropy_power_of_an_upper_bound_is_one():
+    above = Estimate(1.0, standard_error=0.1, method="bound", n=1000, d=2, bound="upper", skewness=0.5)
+    power = power_of_entropy(above)
+    assert power.bound == "upper"
+    assert float(power) == pytest.approx(math.exp(1.0) / (2 * math.pi * math.e))
+    limit = math.exp(above.interval()[1]) / (2 * math.pi * math.e)
+    assert power.interval() == (0.0, pytest.approx(limit))
+
+
+def test_the_product_of_bounds_bounds_nothing():
+    above = Estimate(1.0, standard_error=0.1, method="bound", n=1000, d=2, bound="upper")
+    below = Estimate(2.0, standard_error=0.1, method="bound", n=1000, d=2, positive=True, bound="lower")
+    product = FisherShannonPoint.from_estimates(above, np.eye(2), below).product
+    assert product.bound is None
+    assert math.isnan(product.standard_error)

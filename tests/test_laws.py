@@ -132,6 +132,26 @@ def test_independent_blocks_add(method):
         assert abs(whole - sum(sums)) < 4 * error + 0.03 * abs(whole), field
 
 
+@pytest.mark.parametrize(
+    ("quantity", "joint_method", "method"),
+    [
+        (entropy, "copula", "spacing"),
+        (entropy, "weighted-knn", "spacing"),
+        (entropy, "auto", "auto"),
+        (fisher_trace, "stack", "logspline"),
+        (fisher_trace, "auto", "auto"),
+    ],
+)
+def test_independent_blocks_add_across_methods(quantity, joint_method, method):
+    """Two blocks of different units; 4 combined errors plus 1 % or 0.01 (the bias of either)."""
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((2000, 1)), 0.1 * rng.logistic(size=(2000, 1))
+    whole = quantity(np.hstack([x, y]), method=joint_method)
+    parts = [quantity(part, method=method) for part in (x, y)]
+    error = np.linalg.norm([whole.standard_error, *(part.standard_error for part in parts)])
+    assert abs(whole - sum(parts)) < 4 * error + 0.01 * max(1, abs(whole))
+
+
 def test_base_two_gives_bits():
     x = np.random.default_rng(0).standard_normal(500)
     nats, bits = entropy(x), entropy(x, base=2)

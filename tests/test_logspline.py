@@ -51,23 +51,29 @@ def test_the_spline_density_equals_the_slow_one(seed):
     # The slow one integrates by a midpoint rule, to about 1e-5 of each quantity.
     rng = np.random.default_rng(seed)
     x = rng.standard_normal(150) if seed else two_normals(rng, 150) / 1.5
-    fast, slow = SplineDensity(x, 12), naive_logspline.LogSpline(x, 12)
-    np.testing.assert_allclose(fast._knots, slow.grid, atol=1e-10)
-    for name, found, expected in zip(fast.own_field()._fields, fast.own_field(), slow.field(), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-4 * np.std(expected), err_msg=name)
+    for smoother in (False, True):
+        fast, slow = SplineDensity(x, 12), naive_logspline.LogSpline(x, 12, smoother=smoother)
+        np.testing.assert_allclose(fast._knots, slow.grid, atol=1e-10)
+        field = fast.own_field(smoother=smoother)
+        for name, found, expected in zip(field._fields, field, slow.field(), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=2e-4 * np.std(expected), err_msg=name)
 
 
 def test_the_estimates_are_the_means_over_the_leave_one_out_field():
     x = 3.0 + 2.0 * two_normals(np.random.default_rng(2), 200)
     center = np.median(x)
     scale = min(x.std(ddof=1), np.subtract(*np.quantile(x, [0.75, 0.25])) / 1.349)
-    log_density, leverage, s, slope, variance = naive_logspline.LogSpline((x - center) / scale, 16).field()
+    t = (x - center) / scale
+    log_density, leverage, s, slope, variance = naive_logspline.LogSpline(t, 16).field()
+    _, _, smooth_s, smooth_slope, smooth_variance = naive_logspline.LogSpline(t, 16, smoother=True).field()
     terms = (-2 * slope - s**2) / scale**2
     noise = variance.mean() / scale**2
+    rise = terms.mean() + noise - np.mean(smooth_variance - 2 * smooth_slope - smooth_s**2) / scale**2
+    assert rise > 0
     assert terms.mean() + noise > 1 / x.var(), "Cramér–Rao is not in play"
     j, h = fisher_trace(x, method=LogSpline(knots=16)), entropy(x, method=LogSpline(knots=16))
     assert j == pytest.approx(terms.mean() + noise, rel=1e-4)
-    assert j.standard_error == pytest.approx(math.hypot(terms.std(ddof=1) / 200**0.5, noise), rel=1e-3)
+    assert j.standard_error == pytest.approx(math.hypot(terms.std(ddof=1) / 200**0.5, noise, rise), rel=1e-3)
     assert h == pytest.approx(math.log(scale) - np.mean(log_density + leverage / 2), abs=1e-5)
     np.testing.assert_allclose(score(x, method=LogSpline(knots=16))[:, 0], s / scale, atol=1e-4)
 
@@ -214,8 +220,9 @@ def test_the_order_of_rows_does_not_matter(seed):
     x = rng.standard_t(3, 90)
     order = rng.permutation(90)
     one, other = fisher_shannon(x, method=METHOD), fisher_shannon(x[order], method=METHOD)
-    assert other.entropy == pytest.approx(float(one.entropy), abs=1e-7)
-    assert other.fisher_trace == pytest.approx(float(one.fisher_trace), rel=1e-6)
+    # Sums in another order differ by 1e-16, magnified by the path of penalties.
+    assert other.entropy == pytest.approx(float(one.entropy), abs=1e-6)
+    assert other.fisher_trace == pytest.approx(float(one.fisher_trace), rel=1e-5)
     np.testing.assert_allclose(
         score(x[order], method=METHOD), score(x, method=METHOD)[order], rtol=1e-5, atol=1e-5
     )
@@ -289,7 +296,7 @@ def test_accuracy_and_coverage_at_a_thousand(family):
 
 @pytest.mark.parametrize("law", ["laplace", "gamma3", "triangular"])
 def test_a_warning_tells_where_the_information_still_rises_with_the_resolution(law):
-    """Documented: 96 to 100 % of samples at n = 20 000."""
+    """Documented: all samples at n = 20 000."""
     rng = np.random.default_rng(40)
     draw = {
         "laplace": lambda n: rng.laplace(size=n),
@@ -308,10 +315,34 @@ def test_a_warning_tells_where_the_information_still_rises_with_the_resolution(l
 @pytest.mark.parametrize("law", ["standard_normal", "logistic"])
 @pytest.mark.parametrize("n", [1000, 5000])
 def test_few_warnings_disturb_smooth_densities(law, n):
-    """Found in 1 % of logistic samples and no normal one; two of eight have a probability of 0.3 %."""
+    """Found in none of 350 samples of each law."""
     rng = np.random.default_rng(41)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(8):
             LogSpline().fisher(Sample.of(getattr(rng, law)(size=n)))
-    assert len(caught) <= 1
+    assert not caught
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::infoplane.InfoplaneWarning")
+@pytest.mark.parametrize(("law", "least"), [("laplace", 0.85), ("gamma3", 0.8)])
+def test_conservative_intervals_cover_where_there_is_no_root_n_law(law, least):
+    """Where 95 % intervals cover 0.5 (Laplace) and 0.1 (gamma(3)): 60 samples, binomial error 0.04."""
+    rng, covered, normal = np.random.default_rng(42), 0, 0
+    for _ in range(60):
+        x = rng.laplace(size=1000) if law == "laplace" else rng.gamma(3, size=1000)
+        j = fisher_trace(x)
+        low, high = j.interval(method="conservative")
+        covered += low <= 1 <= high
+        normal += j.interval()[0] <= 1 <= j.interval()[1]
+    assert covered / 60 >= least
+    assert normal / 60 < 0.8
+
+
+@pytest.mark.parametrize("step", [0.2, 0.5])
+def test_the_cells_of_rounded_data_are_not_resolved(step):
+    """J falls by the factor 1 − δ²/6 of rounding; one error at n = 10⁴ is 1.4 %, and 5 % are allowed."""
+    x = np.round(np.random.default_rng(43).standard_normal(10_000) / step) * step
+    j = fisher_trace(x, method="logspline", ties="dither", rng=0)
+    assert j == pytest.approx(1 - step**2 / 6, abs=0.05)

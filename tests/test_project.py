@@ -19,17 +19,24 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     # A module may import only from lower floors, or from those listed before it on its own.
     "infoplane": [
-        ["errors", "estimate", "sample"],
-        ["kernels.jit", "kernels.exp", "kernels.pairs", "kernels.neighbors", "kernels.binning"],
+        ["errors", "limits", "estimate", "mass", "ties", "sample"],
+        [
+            "kernels.jit", "kernels.exp", "kernels.pairs", "kernels.neighbors", "kernels.ranges",
+            "kernels.binning",
+        ],
         [
             "estimators.base", "estimators.kernel_density", "estimators.bandwidths",
-            "estimators.score_models", "estimators.mixture", "estimators.kernel_exponential",
-            "estimators.stack", "estimators.gaussian", "estimators.nearest_balls", "estimators.knn",
-            "estimators.kde", "estimators.edges", "estimators.spline_density", "estimators.logspline",
+            "estimators.gaussian", "estimators.nearest_balls", "estimators.knn", "estimators.kde",
+            "estimators.edges", "estimators.spline_density", "estimators.logspline",
             "estimators.entropy_only", "estimators.spacing", "estimators.independent_axes",
-            "estimators.copula", "estimators.weighted_knn", "estimators.best_entropy", "estimators",
+            "estimators.score_models", "estimators.mixture", "estimators.kernel_exponential",
+            "estimators.independent_score", "estimators.stack", "estimators.density_stack",
+            "estimators.bound", "estimators.copula", "estimators.weighted_knn", "estimators.cross_entropy",
+            "estimators.best_entropy", "estimators",
+            "estimators.entropy_sums", "estimators.shared_balls", "estimators.copula_information",
         ],
-        ["measures"],
+        ["methods"],
+        ["measures", "dependence"],
         ["plot"],
     ],
     "infoplane_torch": [

@@ -2,6 +2,7 @@
 
 from infoplane.estimators.base import Estimator
 from infoplane.estimators.best_entropy import BestEntropy
+from infoplane.estimators.bound import Bound
 from infoplane.estimators.copula import Copula
 from infoplane.estimators.gaussian import Gaussian
 from infoplane.estimators.kde import KDE
@@ -15,6 +16,7 @@ __all__ = [
     "KDE",
     "KNN",
     "BestEntropy",
+    "Bound",
     "Copula",
     "Estimator",
     "Gaussian",

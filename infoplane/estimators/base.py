@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +23,17 @@ class EntropyFit(NamedTuple):
         Its standard error.
     influence : ndarray of shape (n,)
         What each row adds to the error of H, times n; NaN at rows that were not evaluated.
+    bound : {"upper", "lower"}, optional
+        That the value is no estimate but a bound, in expectation.
+    skewness : float, default 0
+        Of the terms whose mean a bound is.
     """
 
     value: float
     standard_error: float
     influence: Array
+    bound: Literal["upper", "lower"] | None = None
+    skewness: float = 0.0
 
 
 class FisherFit(NamedTuple):
@@ -41,11 +47,17 @@ class FisherFit(NamedTuple):
         That of tr J.
     influence : ndarray of shape (n,)
         What each row adds to the error of tr J, times n; NaN at rows that were not evaluated.
+    bound : {"upper", "lower"}, optional
+        That the value is no estimate but a bound, in expectation.
+    skewness : float, default 0
+        Of the terms whose mean a bound is.
     """
 
     matrix: Array
     standard_error: float
     influence: Array
+    bound: Literal["upper", "lower"] | None = None
+    skewness: float = 0.0
 
 
 @runtime_checkable

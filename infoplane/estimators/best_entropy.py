@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from infoplane.estimators.base import EntropyFit, Estimator
 from infoplane.estimators.copula import Copula
+from infoplane.estimators.cross_entropy import CrossEntropy
 from infoplane.estimators.entropy_only import EntropyOnly
 from infoplane.estimators.knn import KNN
-from infoplane.estimators.spacing import Spacing
+from infoplane.estimators.spacing import Spacing, spacing_terms
 from infoplane.estimators.weighted_knn import WeightedKNN
 from infoplane.sample import Sample
 
@@ -16,6 +18,12 @@ from infoplane.sample import Sample
 _WEIGHTED_FROM = 4
 # Rows for each entry of a rotation, below which axes found in the data overfit by more than the error.
 _ROWS_OF_ROTATION = 2
+# Nats below log n up to which ranks show a dependence.
+_UNRESOLVED = 3.0
+# Dimensions from which clusters cost neighbours more than a mixture, given these rows for each entry of a
+# covariance; in fewer the mixture is never the lowest, and costs more than all others.
+_MIXTURE_FROM = 8
+_ROWS_OF_MIXTURE = 50
 
 
 @dataclass(frozen=True)
@@ -24,8 +32,9 @@ class BestEntropy(EntropyOnly):
 
     One variable is measured by `Spacing`. For more the candidates are nearest neighbours (`KNN` with k = 3 up
     to d = 3, `WeightedKNN` beyond), the copula in given axes and, for n ≥ 2d², that in independent axes
-    (`Copula`). Each repairs what spoils the others: curves and clusters, edges and tails of the variables,
-    edges and tails of rotated variables; and what is left of its bias is smoothing, which raises entropy.
+    (`Copula`), and, from d = 8 and n ≥ 50d², Gaussian mixtures (`CrossEntropy`). Each repairs what spoils
+    the others: curves and clusters, edges and tails of the variables, edges and tails of rotated variables,
+    distant clusters; and what is left of its bias is smoothing, which raises entropy.
 
     Notes
     -----
@@ -65,7 +74,10 @@ class BestEntropy(EntropyOnly):
         neighbors = WeightedKNN() if sample.d >= _WEIGHTED_FROM else KNN(k=3)
         if sample.n < _ROWS_OF_ROTATION * sample.d**2:
             return neighbors, Copula()
-        return neighbors, Copula(), Copula(axes="independent")
+        candidates = neighbors, Copula(), Copula(axes="independent")
+        if sample.d < _MIXTURE_FROM or sample.n < _ROWS_OF_MIXTURE * sample.d**2:
+            return candidates
+        return *candidates, CrossEntropy()
 
     def best(self, sample: Sample) -> tuple[Estimator, EntropyFit]:
         """The estimator taken and its estimate.
@@ -76,17 +88,8 @@ class BestEntropy(EntropyOnly):
             At least max(5d, 20) distinct rows.
         """
         fits = [(estimator, estimator.entropy(sample)) for estimator in self.candidates(sample)]
-        return min(fits, key=lambda pair: pair[1].value)
-
-    def choose(self, sample: Sample) -> Estimator:
-        """The estimator taken.
-
-        Parameters
-        ----------
-        sample : Sample
-            At least max(5d, 20) distinct rows.
-        """
-        return self.best(sample)[0]
+        resolved = [pair for pair in fits if pair[0] != Copula() or _resolved_by_ranks(sample, pair[1])]
+        return min(resolved, key=lambda pair: pair[1].value)
 
     def entropy(self, sample: Sample) -> EntropyFit:
         """Differential entropy in nats.
@@ -97,3 +100,13 @@ class BestEntropy(EntropyOnly):
             At least max(5d, 20) distinct rows.
         """
         return self.best(sample)[1]
+
+
+def _resolved_by_ranks(sample: Sample, fit: EntropyFit) -> bool:
+    """Whether the dependence Σ H(X_j) − H(X) that an estimate from ranks finds is one that n ranks can show.
+
+    Beyond log n less a few nats the ranks of one variable are those of another, give or take a few: normal
+    scores fall on a grid, and the estimate far too low.
+    """
+    marginals = sum(float(spacing_terms(column)[0].mean()) for column in sample.values.T)
+    return marginals - fit.value < math.log(sample.n) - _UNRESOLVED

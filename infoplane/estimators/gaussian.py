@@ -24,8 +24,10 @@ class Gaussian:
     -----
     Cost O(n d²). Standard errors are those of the functionals ½ log det Σ and tr Σ⁻¹ whatever the
     distribution, so they stay right when it is not normal; the values are then those of the normal
-    distribution of the same covariance: an upper bound of H, a lower bound of J. Ties do no harm. Do not
-    use it as a measurement of anything but covariance unless the data are normal.
+    distribution of the same covariance: an upper bound of H, a lower bound of J. Ties do no harm. With
+    weights, n is their effective number 1/Σ w_i², and the values are unbiased to first order only; with
+    counts it is Σ c_i, and the result is that of the rows repeated. Do not use it as a measurement of
+    anything but covariance unless the data are normal.
 
     References
     ----------
@@ -54,12 +56,13 @@ class Gaussian:
         sample : Sample
             At least d + 3 rows.
         """
-        n, d = sample.n, sample.d
+        n, d = sample.mass.effective_n, sample.d
         log_det_scatter = 2 * sample.log_volume + d * math.log(n - 1)
         chi_square_logs = float(np.sum(digamma((n - 1 - np.arange(d)) / 2)))
         value = 0.5 * (d * math.log(math.pi * math.e) + log_det_scatter - chi_square_logs)
-        influence = 0.5 * (np.einsum("ij,ij->i", sample.whitened, sample.whitened) - d)
-        return EntropyFit(value, float(influence.std(ddof=1)) / math.sqrt(n), influence)
+        half_squares = 0.5 * np.einsum("ij,ij->i", sample.whitened, sample.whitened)
+        _, error, influence = sample.mass.average(half_squares)
+        return EntropyFit(value, error, influence)
 
     def fisher(self, sample: Sample) -> FisherFit:
         """Unbiased inverse covariance.
@@ -71,9 +74,8 @@ class Gaussian:
         """
         matrix = sample.matrix_from_whitened(sample.covariance_shrinkage * np.eye(sample.d))
         score = self.score(sample, None)
-        squared = np.einsum("ij,ij->i", score, score)
-        influence = squared.mean() - squared
-        return FisherFit(matrix, float(influence.std(ddof=1)) / math.sqrt(sample.n), influence)
+        _, error, influence = sample.mass.average(-np.einsum("ij,ij->i", score, score))
+        return FisherFit(matrix, error, influence)
 
     def score(self, sample: Sample, points: Array | None) -> Array:
         """Score −Ĵ(x − μ̂) of the fitted normal distribution; sample points are not left out.

@@ -41,6 +41,10 @@ class KDE:
 
     A Student t (ν = 4) of mass 1/n lies under the kernels and carries the tails.
 
+    Weights enter into kernels, averages and V̂ (squared), and 1/Σ w_i² stands for n in the bandwidths. Of a
+    row that was seen c times, c − 1 observations stay when one is left out; such rows are taken as rounded,
+    and no bandwidth is chosen below 0.6 of their step, nor one for the score of dithered data.
+
     Parameters
     ----------
     bandwidth : float, optional
@@ -95,17 +99,17 @@ class KDE:
         sample : Sample
             At least max(5d, 20) distinct rows.
         """
-        n, d = sample.n, sample.d
+        n, d = sample.mass.effective_n, sample.d
         self._check(sample)
-        kernels = PairKernels(sample.whitened, power=0.5)
+        # Dithered rows have the density that they were given; repeated ones have none below their step.
+        rounding = sample.rounding if sample.mass.has_repeats else 0.0
+        kernels = PairKernels(sample.whitened, power=0.5, mass=sample.mass, rounding=rounding)
         reference = (4 / ((d + 2) * n)) ** (1 / (d + 4))
         h = self.bandwidth or kernels.likelihood_bandwidth(_selection(sample), reference)
         rows = evenly(sample.radial_order, self.max_points)
         log_density = kernels.log_density(sample.whitened[rows], rows, np.array([h]))[:, 0]
-        influence = np.full(n, math.nan)
-        influence[rows] = log_density.mean() - log_density
-        error = float(log_density.std(ddof=1)) / math.sqrt(rows.size)
-        return EntropyFit(sample.log_volume - float(log_density.mean()), error, influence)
+        value, error, influence = sample.mass.average(-log_density, rows)
+        return EntropyFit(sample.log_volume + value, error, influence)
 
     def fisher(self, sample: Sample) -> FisherFit:
         """Fisher information matrix in original units.
@@ -122,13 +126,12 @@ class KDE:
             kernels, h = self._pairs(sample)
             rows = self._rows(sample)
             field = kernels.field(sample.whitened[rows], rows, h)
-        correction, whitened = _rayleigh(field)
+        correction, whitened = _rayleigh(field, sample.mass.share[rows])
         matrix = sample.matrix_from_whitened(sample.covariance_shrinkage * admissible(whitened))
         metric = sample.whitener.T @ sample.whitener
         terms = bound_terms(field.score, field.jacobian, correction, metric)
-        influence = np.full(sample.n, math.nan)
-        influence[rows] = terms - terms.mean()
-        return FisherFit(matrix, float(terms.std(ddof=1)) / math.sqrt(rows.size), influence)
+        _, error, influence = sample.mass.average(terms, rows)
+        return FisherFit(matrix, error, influence)
 
     def score(self, sample: Sample, points: Array | None) -> Array:
         """Score in original units, with the same linear correction as the Fisher information.
@@ -141,6 +144,7 @@ class KDE:
             Whitened points; None for the sample's own, each left out of the kernel sum at its place.
         """
         self._check(sample)
+        rows = np.arange(sample.n)
         if sample.d == 1:
             line = self._line(sample)
             own = line.own_field()
@@ -155,19 +159,22 @@ class KDE:
                 score = own.score[np.argsort(rows)]
             else:
                 score = kernels.field(sample.whitened, np.arange(sample.n), h).score
-        return score @ _rayleigh(own)[0].T @ sample.whitener.T
+        return score @ _rayleigh(own, sample.mass.share[rows])[0].T @ sample.whitener.T
 
     def _check(self, sample: Sample) -> None:
         sample.require_rows(least_rows(sample.d), self.name)
-        sample.require_distinct_rows(self.name)
+        sample.require_distinct_rows(self.name, weights=True, counts=True)
 
     def _line(self, sample: Sample) -> LineKernels:
-        return LineKernels(sample.whitened[:, 0], self.bandwidth, widening=1.6)
+        return LineKernels(
+            sample.whitened[:, 0], self.bandwidth, widening=1.6, mass=sample.mass, rounding=sample.rounding
+        )
 
     def _pairs(self, sample: Sample) -> tuple[PairKernels, float]:
-        n, d = sample.n, sample.d
+        n, d = sample.mass.effective_n, sample.d
         # Curved densities in the plane are better served by equal bandwidths.
-        kernels = PairKernels(sample.whitened, power=0.0 if d == 2 else 0.5)
+        power = 0.0 if d == 2 else 0.5
+        kernels = PairKernels(sample.whitened, power, mass=sample.mass, rounding=sample.rounding)
         if self.bandwidth is not None:
             return kernels, self.bandwidth
         reference = (4 / ((d + 4) * n)) ** (1 / (d + 6))
@@ -179,12 +186,15 @@ class KDE:
 
 
 def _selection(sample: Sample) -> NDArray[np.intp]:
-    return evenly(sample.radial_order, _SELECTION_POINTS)
+    # Unequal weights need more points for the same precision.
+    unequal = max(1.0, sample.n / sample.mass.effective_n)
+    return evenly(sample.radial_order, math.ceil(_SELECTION_POINTS * unequal))
 
 
-def _rayleigh(field: ScoreField) -> tuple[Array, Array]:
+def _rayleigh(field: ScoreField, share: Array) -> tuple[Array, Array]:
     """Best linear correction C of a score field, C = B(S − V̂)⁻¹, and the bound B(S − V̂)⁻¹B it attains."""
-    slope = -field.jacobian.mean(axis=0)
-    second = debiased(field.score.T @ field.score / len(field.score), field.variance)
+    share = share / share.sum()
+    slope = -np.einsum("m,mij->ij", share, field.jacobian)
+    second = debiased((field.score.T * share) @ field.score, field.variance)
     correction = np.linalg.solve(second, slope).T
     return correction, correction @ slope

@@ -2,7 +2,8 @@
 
 `PairKernels` sums over pairs in any dimension, with bandwidths that may adapt to the density; `LineKernels`
 bins and transforms in one. Both mix in a background of mass 1/n, a Student t with ν = 4, which carries the
-tails: where no kernel reaches, the score is the background's and nothing overflows.
+tails: where no kernel reaches, the score is the background's and nothing overflows. Where rows are weighted,
+n is the effective number of observations; of a row that was seen c times, one observation is left out.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from infoplane.kernels.binning import BinnedSample
 from infoplane.kernels.jit import over_rows
 from infoplane.kernels.neighbors import kth_distances
 from infoplane.kernels.pairs import log_sums, moments
+from infoplane.mass import Mass
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -26,10 +28,18 @@ Rows = NDArray[np.intp]
 _NU = 4.0
 _LOG_2PI = math.log(2 * math.pi)
 _NOWHERE = np.intp(-1)
+_EMPTY = -1e300
+# Rounding of a transform leaves noise where no kernel reaches, in units of the highest kernel; below this
+# the background rules.
+_NOISE = 1e-9
+# Least bandwidth of rounded data in units of their step: the lattice shows by 2 exp(−2π²·0.6²) = 0.2 %.
+_STEPS = 0.6
 # How often the line is binned again, each time six times as fine, for data in distant narrow clusters.
 _REFINEMENTS = 5
 # Nats by which a refinement must raise the log-likelihood of the whole sample.
 _WORTH_REFINING = 10.0
+# Where the search for a bandwidth starts, relative to the reference.
+_LOWEST = 0.35
 
 
 class ScoreField(NamedTuple):
@@ -67,15 +77,27 @@ class PairKernels:
         Whitened sample, distinct rows.
     power : float, default 0
         Exponent of the adaptation; 0 keeps the bandwidths equal.
+    mass : Mass, optional
+        What each row counts; by default all count alike.
+    rounding : float, default 0
+        Step of the lattice on which the rows lie, of which the likelihood must not see the gaps.
     """
 
-    def __init__(self, z: Array, power: float = 0.0) -> None:
+    def __init__(
+        self, z: Array, power: float = 0.0, *, mass: Mass | None = None, rounding: float = 0.0
+    ) -> None:
         n, d = z.shape
         self._z = z
+        self._mass = mass or Mass.equal(n)
         self._sources = np.ascontiguousarray(z.T)
+        log_share = np.log(self._mass.share)
+        self._single = self._mass.unit / self._mass.share
+        with np.errstate(divide="ignore"):
+            self._kept = np.maximum(np.log1p(-self._single), _EMPTY)
+        self._least = _STEPS * rounding
         if power == 0.0:
             self._precision = self._precision_loo = np.ones(n)
-            self._offset = self._offset_loo = np.zeros(n)
+            self._offset = self._offset_loo = log_share
             self._reach = np.full(n, -1.0)
             return
         k = min(max(round(math.sqrt(n)), 2 * d), n - 2)
@@ -83,7 +105,8 @@ class PairKernels:
         log_b = power * np.log(distances)
         log_b -= log_b[0].mean()
         self._precision, self._precision_loo = np.exp(-2 * log_b)
-        self._offset, self._offset_loo = -d * log_b
+        self._offset, self._offset_loo = log_share - d * log_b
+        self._least /= math.exp(log_b.min())
         # The margin covers the rounding of a distance that was squared again.
         self._reach = distances[0] ** 2 * (1 + 1e-9)
 
@@ -104,14 +127,15 @@ class PairKernels:
         ndarray of shape (m, q)
             log f̂.
         """
-        (n, d), m = self._z.shape, len(targets)
+        d, m = self._z.shape[1], len(targets)
         sums = np.empty((m, bandwidths.size))
         rows = np.full(m, _NOWHERE) if own is None else own
         over_rows(
             log_sums, m, targets, rows, self._sources, self._precision, self._offset,
-            self._precision_loo, self._offset_loo, self._reach_of(own), bandwidths**-2.0, sums,
+            self._precision_loo, self._offset_loo, self._reach_of(own), self._kept, bandwidths**-2.0, sums,
         )  # fmt: skip
-        sums -= self._log_norm(own) + d * np.log(bandwidths)
+        sums -= self._log_norm(own)[:, None] + d * np.log(bandwidths)
+        n = self._mass.effective_n
         return np.logaddexp(math.log1p(-1 / n) + sums, student_background(targets)[0][:, None] - math.log(n))
 
     def field(self, targets: Array, own: Rows | None, h: float) -> ScoreField:
@@ -126,21 +150,24 @@ class PairKernels:
         h : float
             Bandwidth.
         """
-        (n, d), m = self._z.shape, len(targets)
+        d, m = self._z.shape[1], len(targets)
         log_sum, score = np.empty(m), np.empty((m, d))
         jacobian, variance = np.empty((m, d, d)), np.empty((m, d, d))
         rows = np.full(m, _NOWHERE) if own is None else own
         # The kernel works at unit bandwidth: lengths are divided by h, derivatives with them.
         over_rows(
             moments, m, targets / h, rows, self._sources / h, self._precision, self._offset,
-            self._precision_loo, self._offset_loo, self._reach_of(own) / h**2,
+            self._precision_loo, self._offset_loo, self._reach_of(own) / h**2, self._kept, self._single,
             log_sum, score, jacobian, variance,
         )  # fmt: skip
         score /= h
         jacobian /= h**2
         variance /= h**2
         log_kernel = log_sum - self._log_norm(own) - d * math.log(h)
-        return _with_background(targets, log_kernel, score, jacobian, variance, n)
+        return _with_background(
+            targets, log_kernel, score, jacobian, variance, self._mass.effective_n,
+            weights=None if own is None else self._mass.share[own],
+        )  # fmt: skip
 
     def likelihood_bandwidth(self, rows: Rows, start: float) -> float:
         """The h that maximises the leave-one-out likelihood at some rows of the sample.
@@ -152,16 +179,20 @@ class PairKernels:
         start : float
             A reference bandwidth to search around.
         """
-        targets = self._z[rows]
-        return best_bandwidth(lambda hs: self.log_density(targets, rows, hs).mean(axis=0), start)
+        targets, share = self._z[rows], self._mass.share[rows] / self._mass.share[rows].sum()
+        # Below the step of rounded data the likelihood grows without bound.
+        start = max(start, self._least / _LOWEST)
+        return best_bandwidth(
+            lambda hs: share @ self.log_density(targets, rows, hs), start, floor=self._least
+        )
 
     def _reach_of(self, own: Rows | None) -> Array:
         # Points from elsewhere have helped to choose no bandwidth.
         return np.full(len(self._z), -1.0) if own is None else self._reach
 
-    def _log_norm(self, own: Rows | None) -> float:
-        n, d = self._z.shape
-        return math.log(n if own is None else n - 1) + 0.5 * d * _LOG_2PI
+    def _log_norm(self, own: Rows | None) -> Array:
+        others = np.zeros(1) if own is None else np.log1p(-self._mass.unit[own])
+        return others + 0.5 * self._z.shape[1] * _LOG_2PI
 
 
 class LineKernels:
@@ -179,15 +210,27 @@ class LineKernels:
         `widening`.
     widening : float, default 1
         Factor on the likelihood bandwidth.
+    mass : Mass, optional
+        What each point counts; by default all count alike.
+    rounding : float, default 0
+        Step of the lattice on which the points lie, of which the likelihood must not see the gaps.
     """
 
-    def __init__(self, z: Array, bandwidth: float | None = None, *, widening: float = 1.0) -> None:
-        n = z.size
-        quartiles = np.quantile(z, [0.25, 0.5, 0.75])
+    def __init__(
+        self,
+        z: Array,
+        bandwidth: float | None = None,
+        *,
+        widening: float = 1.0,
+        mass: Mass | None = None,
+        rounding: float = 0.0,
+    ) -> None:
+        self._mass = mass or Mass.equal(z.size)
+        n = self._mass.effective_n
+        quartiles = self._mass.quantiles(z, np.array([0.25, 0.5, 0.75]))
         self.center = float(quartiles[1])
         self.scale = min(1.0, float(quartiles[2] - quartiles[0]) / 1.349)
         self._t = (z - self.center) / self.scale
-        self._n = n
         if bandwidth is not None:
             self.bandwidth = bandwidth
             self._binned = self._bin(bandwidth, bandwidth)
@@ -195,11 +238,14 @@ class LineKernels:
         start = (4 / (5 * n)) ** (1 / 7)
         # In a small sample a few close points can draw the likelihood to a bandwidth of their distance.
         low = 0.25 if n >= 500 else 0.5
+        # Below the step of rounded data the likelihood grows without bound.
+        least = _STEPS * rounding / self.scale
+        start = max(start, least / low)
         self._binned, best, likelihood = self._search(start, low)
         # At the floor the data may be finer than their overall scale tells, as in distant narrow clusters:
         # the likelihood then rises at most points. A little it rises wherever a few happen to lie close.
         for _ in range(_REFINEMENTS):
-            if best > 1.2 * low * start:
+            if best > 1.2 * low * start or low * start / 6 < least:
                 break
             start /= 6
             binned, finer, reached = self._search(start, low)
@@ -218,45 +264,55 @@ class LineKernels:
 
     def _bin(self, narrowest: float, widest: float) -> BinnedSample:
         # Beyond 16 h a kernel is below exp(-128), less than the background at any distance of interest.
-        return BinnedSample(self._t, spacing=min(0.005, narrowest / 8), reach=16 * widest)
+        spacing = min(0.005, narrowest / 8)
+        return BinnedSample(self._t, spacing, reach=16 * widest, weights=self._mass.share)
+
+    def _observed(self, binned: BinnedSample) -> tuple[Array, Array, slice | Rows]:
+        """What to leave out how often, and the bin to find it in: the same in all of a bin, or row by row."""
+        if self._mass.equal_units:
+            return self._mass.unit[:1], binned.counts, slice(None)
+        return self._mass.unit, self._mass.share, binned.inverse
 
     def _likelihood(self, binned: BinnedSample, bandwidths: Array) -> Array:
-        n, counts = self._n, binned.counts
-        tails = np.exp(student_background(binned.values[:, None])[0])
+        unit, share, at = self._observed(binned)
+        n = self._mass.effective_n
+        tails = np.exp(student_background(binned.values[:, None])[0])[at]
         means = []
         for h in bandwidths:
-            (total,) = binned.kernel_sums(h)
-            kernel = np.maximum(total - 1 / (h * math.sqrt(2 * math.pi)), 0.0) / (n - 1)
-            means.append(counts @ np.log((1 - 1 / n) * kernel + tails / n) / n)
+            peak = 1 / (h * math.sqrt(2 * math.pi))
+            kernel = binned.kernel_sums(h)[0][at] - unit * peak
+            kernel[kernel < _NOISE * peak / n] = 0.0
+            means.append(share @ np.log((1 - 1 / n) * kernel / (1 - unit) + tails / n))
         return np.array(means)
 
     def own_field(self) -> ScoreField:
         """Leave-one-out score field at every point of the sample, in its order."""
-        h, counts = self.bandwidth, self._binned.counts
+        h, binned, n = self.bandwidth, self._binned, self._mass.effective_n
+        unit, share, at = self._observed(binned)
         peak = 1 / (h * math.sqrt(2 * math.pi))
-        total, first, second = self._binned.kernel_sums(h, (0, 1, 2))
-        w = total - peak
-        # Rounding of the transform leaves noise where no kernel reaches; the background rules there.
-        empty = w < 1e-9 * peak
-        w[empty] = peak
+        total, first, second = (sums[at] for sums in binned.kernel_sums(h, (0, 1, 2)))
+        w = total - unit * peak
+        empty = w < _NOISE * peak / n
+        w[empty] = peak / n
         score = first / w
-        jacobian = (second + peak / h**2) / w - score**2
+        jacobian = (second + unit * peak / h**2) / w - score**2
         # K_h² is a narrower kernel, K_{h/√2} / (2h√π), and its derivatives give Σ w² u and Σ w² u².
         narrow = h / math.sqrt(2)
         narrow_peak = 1 / (narrow * math.sqrt(2 * math.pi))
-        ww, wwu, ww_second = self._binned.kernel_sums(narrow, (0, 1, 2))
-        ww -= narrow_peak
-        wwu /= 2
-        wwuu = (ww_second + narrow_peak / narrow**2 + 2 / h**2 * ww) / 4
+        squares = self._mass.share * self._mass.unit
+        ww, wwu, ww_second = (sums[at] for sums in binned.kernel_sums(narrow, (0, 1, 2), squares))
+        ww = ww - unit**2 * narrow_peak
+        wwu = wwu / 2
+        wwuu = (ww_second + unit**2 * narrow_peak / narrow**2 + 2 / h**2 * ww) / 4
         variance = (wwuu - 2 * score * wwu + score**2 * ww) / (2 * h * math.sqrt(math.pi)) / w**2
         variance = np.clip(variance, 0.0, score**2 + 1 / h**2)
-        log_kernel = np.where(empty, -np.inf, np.log(w)) - math.log(self._n - 1)
+        log_kernel = np.where(empty, -np.inf, np.log(w)) - np.log1p(-unit)
         field = _with_background(
-            self._binned.values[:, None], log_kernel, score[:, None], jacobian[:, None, None],
-            variance[:, None, None], self._n, weights=counts,
+            binned.values[at, None], log_kernel, score[:, None], jacobian[:, None, None],
+            variance[:, None, None], n, weights=share,
         )  # fmt: skip
-        at = self._binned.inverse
-        return ScoreField(field.score[at], field.jacobian[at], field.variance).in_units_of(self.scale)
+        rows = binned.inverse if self._mass.equal_units else slice(None)
+        return ScoreField(field.score[rows], field.jacobian[rows], field.variance).in_units_of(self.scale)
 
     def field(self, targets: Array) -> ScoreField:
         """Score field at other points, by direct sums over the unbinned sample.
@@ -266,7 +322,7 @@ class LineKernels:
         targets : ndarray of shape (m, 1)
             Where, in units of `z`.
         """
-        pairs = PairKernels(self._t[:, None])
+        pairs = PairKernels(self._t[:, None], mass=self._mass)
         shifted = np.ascontiguousarray((targets - self.center) / self.scale)
         return pairs.field(shifted, None, self.bandwidth).in_units_of(self.scale)
 
@@ -275,7 +331,7 @@ def best_bandwidth(
     likelihood: Callable[[Array], Array],
     start: float,
     *,
-    low: float = 0.35,
+    low: float = _LOWEST,
     high: float = 1.6,
     floor: float = 0.0,
 ) -> float:
@@ -297,8 +353,9 @@ def best_bandwidth(
     grid = start * low * step ** np.arange(count)
     values = likelihood(grid)
     # A sample with far outliers is whitened to a narrow core, and wants far smaller bandwidths.
-    while np.argmax(values) == 0 and grid[0] > max(floor, 1e-3 * start):
+    while np.argmax(values) == 0 and grid[0] > max(step * floor, 1e-3 * start):
         more = grid[0] * step ** np.arange(-4, 0)
+        more = more[more >= floor]
         grid, values = np.r_[more, grid], np.r_[likelihood(more), values]
     best = int(np.argmax(values))
     if best in (0, grid.size - 1):
@@ -328,7 +385,7 @@ def student_background(z: Array) -> tuple[Array, Array, Array]:
 
 
 def _with_background(
-    z: Array, log_kernel: Array, score: Array, jacobian: Array, variance: Array, n: int,
+    z: Array, log_kernel: Array, score: Array, jacobian: Array, variance: Array, n: float,
     weights: Array | None = None,
 ) -> ScoreField:  # fmt: skip
     """Mix the background into a kernel score field; the variance is averaged over the targets.

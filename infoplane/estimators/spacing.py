@@ -22,6 +22,12 @@ class Spacing(EntropyOnly):
     H = (1/n) Σ [log(x₍hi₎ − x₍lo₎) − ψ(o_i)] + ψ(n + 1). For a uniform density the mean of the logarithm
     of a spacing of order o is ψ(o) − ψ(n + 1), so the estimate is unbiased there, ends included.
 
+    With weights of sum 1, H = Σ w_i [log(x₍hi₎ − x₍lo₎) − log W_i + log(o_i/n) − ψ(o_i) + ψ(n + 1) + c_i],
+    W_i the weight between the ends of the spacing, which count by half. Where weights scatter within a
+    spacing, with relative variance v, W_i exceeds its mean by v/o_i, as it holds w_i itself, and log W_i
+    falls short by v/2o_i for the noise of the others: c_i = ½(Σ w_j²/W_i² − 1/o_i) = v/2o_i makes up for
+    both. Equal weights leave the formula above.
+
     Parameters
     ----------
     m : int, optional
@@ -32,7 +38,8 @@ class Spacing(EntropyOnly):
     Cost O(n log n). The bias comes from the change of the density within a spacing and is below the
     standard error for the default m, which makes the estimate nearly efficient: its standard error exceeds
     sd(log f)/√n by what the noise of the spacings adds, 1/(3·2m) of variance in the limit. Do not use it in
-    two or more dimensions (see `Copula`), nor on rounded data: ties are refused.
+    two or more dimensions (see `Copula`), nor on rounded data: ties are refused, and so are `counts`. Weights
+    should change little within a spacing, as a smooth function of x does.
 
     References
     ----------
@@ -76,14 +83,18 @@ class Spacing(EntropyOnly):
                 'method="knn" takes several'
             )
         sample.require_rows(max(least_rows(1), 2 * (self.m or 0) + 1), self.name)
-        sample.require_distinct_rows(self.name)
-        terms, noise, variance = spacing_terms(sample.values[:, 0], self.m, name=sample.name)
-        of_density = max(float(terms.var(ddof=1)) - noise, 0.0)
-        value = float(terms.mean())
-        return EntropyFit(value, math.sqrt((of_density + variance) / sample.n), terms - value)
+        sample.require_distinct_rows(self.name, weights=True)
+        share = None if sample.mass.alike else sample.mass.share
+        terms, noise, variance = spacing_terms(sample.values[:, 0], self.m, name=sample.name, share=share)
+        value, error, influence = sample.mass.average(terms)
+        n = sample.mass.effective_n
+        of_density = max(n * error**2 - noise, 0.0)
+        return EntropyFit(value, math.sqrt((of_density + variance) / n), influence)
 
 
-def spacing_terms(x: Array, m: int | None = None, *, name: str = "x") -> tuple[Array, float, float]:
+def spacing_terms(
+    x: Array, m: int | None = None, *, name: str = "x", share: Array | None = None
+) -> tuple[Array, float, float]:
     """Estimates of −log f at every point of a line, from the spacing about it.
 
     Parameters
@@ -94,11 +105,13 @@ def spacing_terms(x: Array, m: int | None = None, *, name: str = "x") -> tuple[A
         As in `Spacing`.
     name : str, default "x"
         How the error message calls the points.
+    share : ndarray of shape (n,), optional
+        Weights of the points, of sum 1; equal by default.
 
     Returns
     -------
     terms : ndarray of shape (n,)
-        In the order of `x`; their mean is the entropy.
+        In the order of `x`; their (weighted) mean is the entropy.
     noise : float
         The part of the variance of a single term that its spacing adds to that of log f.
     variance : float
@@ -124,12 +137,30 @@ def spacing_terms(x: Array, m: int | None = None, *, name: str = "x") -> tuple[A
         )
     # Only the orders m … 2m occur: their polygammas are looked up.
     orders, possible = high - low, np.arange(1, 2 * m + 1)
+    log_density = digamma(possible)[orders - 1] - np.log(width)
+    noise = polygamma(1, possible)[orders - 1]
+    if share is not None:
+        within = _within(share[order], m)
+        scatter = _within(share[order] ** 2, m) / within**2 - 1 / orders  # v/o
+        log_density += np.log(within) - np.log(orders / n) - scatter / 2
+        noise = n * share[order] * noise
     terms = np.empty(n)
-    terms[order] = np.log(width) - digamma(possible)[orders - 1]
-    terms += digamma(n + 1) + float(exponent) * math.log(2)
-    return terms, float(np.mean(polygamma(1, possible)[orders - 1])), _mean_variance(2 * m)
+    terms[order] = digamma(n + 1) + float(exponent) * math.log(2) - log_density
+    return terms, float(np.mean(noise)), _mean_variance(2 * m)
 
 
 def _mean_variance(order: int) -> float:
     """n·Var of the mean logarithm of all overlapping spacings of an order (Cressie 1976, theorem 5.1)."""
     return (2 * order**2 - 2 * order + 1) * float(polygamma(1, order)) - 2 * order + 1
+
+
+def _within(masses: Array, m: int) -> Array:
+    """Sums from i − m to i + m, as far as there are points, with half of the first and of the last."""
+    n = masses.size
+    kernel = np.ones(2 * m + 1)
+    kernel[[0, -1]] = 0.5
+    # Sums of positive terms, never differences of cumulated ones, keep small weights exact.
+    total = np.convolve(masses, kernel)[m : m + n]
+    total[:m] -= masses[0] / 2
+    total[n - m :] -= masses[-1] / 2
+    return total

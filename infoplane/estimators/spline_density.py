@@ -76,7 +76,7 @@ class SplineDensity:
 
     For each λ, θ minimises −φ̄ᵀθ + ∫ exp(θᵀφ) + ½λ ∫ (log f)‴², which is convex, makes f integrate to
     one, and does not penalise normal densities (Silverman 1982). With H its Hessian, leaving x_i out moves
-    θ by −H⁻¹(φ_i − φ̄)/n to first order. Weights exp(nℓ − ½ df), ℓ the mean leave-one-out log-likelihood
+    θ by −H⁻¹(φ_i − φ̄)/n to first order. Weights exp(nℓ − df), ℓ the mean leave-one-out log-likelihood
     and df the effective number of parameters, average over λ; each weight is given to the fit with λ/√10,
     because the variance that this adds to the score is known and can be subtracted, while bias cannot.
     As all fits share one basis, their average is again a spline.
@@ -92,7 +92,8 @@ class SplineDensity:
     ----------
     B. W. Silverman, Ann. Statist. 10 (1982) 795–810.
     C. Gu, J. Wang, "Penalized likelihood density estimation: direct cross-validation and scalable
-    approximation", Statist. Sinica 13 (2003) 811–826: a factor 1.4 on df, in the place of our 1 + ½.
+    approximation", Statist. Sinica 13 (2003) 811–826: a factor 1.4 on df, in the place of our 1 + 1: with
+    less, one sample in 300 (logistic, n = 10³) takes noise for structure and J for twice what it is.
     """
 
     def __init__(self, x: Array, knots: int) -> None:
@@ -167,7 +168,7 @@ class SplineDensity:
             moved = centred @ inverse
             left_out = self._basis @ theta - np.einsum("ij,ij->i", self._basis, moved) / self._n
             freedom = float(self._weights @ np.einsum("ij,ij->i", centred, moved))
-            evidence = self._n * float(self._weights @ left_out) - 0.5 * freedom
+            evidence = self._n * float(self._weights @ left_out) - freedom
             fits.append(_Fit(theta, inverse, freedom, evidence))
             best = max(best, evidence)
             if evidence < best - _HOPELESS and strength < _TRIED:

@@ -3,6 +3,8 @@
 Sources are stored one row a dimension (structure of arrays) and taken in tiles that stay in the first-level
 cache. Each source j has its own precision 1/h_j²; a leave-one-out sum at sample point i uses a second one
 for those j that counted i among their neighbours when h_j was chosen, so that i leaves no trace in it.
+Weights enter through the offsets. A source may stand for several equal observations: of its own term a share
+`exp(kept)` is then left when one of them is left out, and their errors are independent.
 """
 
 from __future__ import annotations
@@ -20,11 +22,23 @@ _EMPTY = -1e300
 
 @kernel
 def log_sums(
-    start, stop, targets, own, sources, precision, offset, precision_loo, offset_loo, reach, scales, out
+    start,
+    stop,
+    targets,
+    own,
+    sources,
+    precision,
+    offset,
+    precision_loo,
+    offset_loo,
+    reach,
+    kept,
+    scales,
+    out,
 ):
     """log Σ_j exp(offset_j − ½ s |t_i − x_j|² precision_j) for every s in `scales`.
 
-    `own[i]` is the row of target i among the sources, left out of the sum, or −1.
+    `own[i]` is the row of target i among the sources, one observation of which is left out, or −1.
     """
     d, n = sources.shape
     squared = np.empty(_TILE)
@@ -54,7 +68,7 @@ def log_sums(
                 for j in range(m):
                     exponent[j] = base[j] + scales[q] * rate[j]
                 if 0 <= skip < m:
-                    exponent[skip] = _EMPTY
+                    exponent[skip] += kept[own[i]]
                 highest = _EMPTY
                 for j in range(m):
                     highest = max(highest, exponent[j])
@@ -83,6 +97,8 @@ def moments(
     precision_loo,
     offset_loo,
     reach,
+    kept,
+    single,
     log_sum,
     score,
     jacobian,
@@ -91,7 +107,8 @@ def moments(
     """Log kernel sum, its gradient s, the Jacobian ∇s, and the sampling variance of s, at each target.
 
     With w_j the kernel values and u_j = (x_j − t) precision_j: s = Σwu/Σw,
-    ∇s = Σw(uuᵀ − precision I)/Σw − ssᵀ, Var s ≈ Σw²(u − s)(u − s)ᵀ/(Σw)².
+    ∇s = Σw(uuᵀ − precision I)/Σw − ssᵀ, Var s ≈ Σw²c(u − s)(u − s)ᵀ/(Σw)², c_j the share of a single
+    observation in source j.
     """
     d, n = sources.shape
     squared = np.empty(_TILE)
@@ -104,6 +121,7 @@ def moments(
     sum_wwu = np.empty(d)
     sum_wuu = np.empty((d, d))
     sum_wwuu = np.empty((d, d))
+    counted = single.min() < 1.0
     for i in range(start, stop):
         top = _EMPTY
         sum_w = 0.0
@@ -131,7 +149,7 @@ def moments(
                 exponent[j] = (near_base[j] if near else far_base[j]) - 0.5 * squared[j] * rate[j]
             skip = own[i] - first
             if 0 <= skip < m:
-                exponent[skip] = _EMPTY
+                exponent[skip] += kept[own[i]]
             highest = _EMPTY
             for j in range(m):
                 highest = max(highest, exponent[j])
@@ -179,6 +197,20 @@ def moments(
                         part_wwuu += wu[a, j] * wu[b, j]
                     sum_wuu[a, b] += part_wuu
                     sum_wwuu[a, b] += part_wwuu
+            if not counted:
+                continue
+            # The c observations in a source err independently: of its square all but 1/c is too much.
+            for j in range(m):
+                weight[j] *= weight[j] * (1.0 - single[first + j])
+            if 0 <= skip < m and single[own[i]] < 1.0:
+                # One of them is left out: of the square of c − 1 that are left, all but 1/(c − 1).
+                weight[skip] *= (1.0 - single[own[i]] / (1.0 - single[own[i]])) / (1.0 - single[own[i]])
+            for j in range(m):
+                sum_ww -= weight[j]
+                for a in range(d):
+                    sum_wwu[a] -= weight[j] * u[a, j]
+                    for b in range(a + 1):
+                        sum_wwuu[a, b] -= weight[j] * u[a, j] * u[b, j]
         log_sum[i] = top + np.log(sum_w)
         for a in range(d):
             score[i, a] = sum_wu[a] / sum_w

@@ -1,0 +1,182 @@
+"""What `method` names: the families of estimators, and which of them "auto" takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from infoplane.estimate import Estimate
+from infoplane.estimators import (
+    KDE,
+    KNN,
+    BestEntropy,
+    Bound,
+    Copula,
+    Estimator,
+    Gaussian,
+    LogSpline,
+    Spacing,
+    Stack,
+    WeightedKNN,
+)
+from infoplane.estimators.base import EntropyFit, FisherFit
+from infoplane.sample import Sample
+
+_FAMILIES: dict[str, Callable[[], Estimator]] = {
+    "gaussian": Gaussian,
+    "knn": KNN,
+    "kde": KDE,
+    "spacing": Spacing,
+    "logspline": LogSpline,
+    "stack": Stack,
+    "copula": Copula,
+    "weighted-knn": WeightedKNN,
+    "bound": Bound,
+}
+
+# Below this many rows log-splines break up where kernels only blur.
+_LOGSPLINE_ROWS = 30
+# Below this many rows, and so many a dimension, the parts of a stack are too small to be fitted to; from this
+# dimension on it cannot hold the Jacobians of so many rows.
+_STACK_ROWS, _STACK_ROWS_A_DIMENSION, _STACK_DIMENSIONS = 50, 10, 50
+# From this dimension on the smoothing bias of the kernel density estimate exceeds that of neighbours.
+_KNN_FISHER_DIMENSIONS = 10
+# Rate r of the bias n^{-r} of J where it falls most slowly: a density with a kink (Laplace), as measured.
+_FISHER_RATE = 0.2
+
+
+def estimator_of(method: str | Estimator, *, also: tuple[str, ...] = ()) -> Estimator:
+    """The estimator that a method other than "auto" names.
+
+    Parameters
+    ----------
+    method : str or Estimator
+        A name, or the estimator itself.
+    also : tuple of str, default ()
+        Further names that the caller knows, for the message.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    TypeError
+        If it is neither a name nor an estimator.
+    """
+    if isinstance(method, str):
+        if method not in _FAMILIES:
+            names = ["auto", *also, *_FAMILIES]
+            raise ValueError(f"`method` must be one of {names} or an estimator, got {method!r}")
+        return _FAMILIES[method]()
+    if isinstance(method, type) or not isinstance(method, Estimator):
+        raise TypeError(f"`method` must be a name or an estimator such as KNN(k=3), got {method!r}")
+    return method
+
+
+def fisher_estimator(method: str | Estimator, sample: Sample) -> Estimator:
+    """The estimator of Fisher information and score.
+
+    Parameters
+    ----------
+    method : str or Estimator
+        "auto", a name or an estimator.
+    sample : Sample
+        The data, of which "auto" looks at shape and weights.
+    """
+    if method != "auto":
+        return estimator_of(method)
+    n, d = sample.n, sample.d
+    if not sample.mass.alike:
+        return KDE()
+    if d == 1:
+        return LogSpline() if n >= _LOGSPLINE_ROWS else KDE()
+    if d < _STACK_DIMENSIONS and n >= max(_STACK_ROWS, _STACK_ROWS_A_DIMENSION * d):
+        return Stack()
+    return KDE() if d < _KNN_FISHER_DIMENSIONS else KNN()
+
+
+def entropy_estimate(
+    method: str | Estimator, sample: Sample, unit: float = 1.0
+) -> tuple[Estimate, EntropyFit]:
+    """The entropy with what is known of it.
+
+    Parameters
+    ----------
+    method : str or Estimator
+        "auto", a name or an estimator.
+    sample : Sample
+        The data.
+    unit : float, default 1
+        In nats.
+
+    Returns
+    -------
+    estimate : Estimate
+        In the unit.
+    fit : EntropyFit
+        In nats.
+    """
+    estimator, fit = _entropy_fit(method, sample)
+    estimate = Estimate(
+        fit.value / unit,
+        standard_error=fit.standard_error / unit,
+        method=estimator.name,
+        n=sample.mass.observations,
+        d=sample.d,
+        bound=fit.bound,
+        skewness=fit.skewness,
+        bias=partial(_bias_of_entropy, estimator, sample, fit.value, unit),
+    )
+    return estimate, fit
+
+
+def trace_estimate(method: str | Estimator, sample: Sample) -> tuple[Estimate, FisherFit]:
+    """The trace of the Fisher information with what is known of it.
+
+    Parameters
+    ----------
+    method : str or Estimator
+        "auto", a name or an estimator.
+    sample : Sample
+        The data.
+    """
+    estimator = fisher_estimator(method, sample)
+    fit = estimator.fisher(sample)
+    trace = float(np.trace(fit.matrix))
+    estimate = Estimate(
+        trace,
+        standard_error=fit.standard_error,
+        method=estimator.name,
+        n=sample.mass.observations,
+        d=sample.d,
+        positive=True,
+        bound=fit.bound,
+        skewness=fit.skewness,
+        bias=partial(_bias_of_trace, estimator, sample, trace),
+    )
+    return estimate, fit
+
+
+def _entropy_fit(method: str | Estimator, sample: Sample) -> tuple[Estimator, EntropyFit]:
+    if method == "auto" and sample.mass.alike:
+        return BestEntropy().best(sample)
+    if method != "auto":
+        estimator = estimator_of(method)
+    elif sample.d == 1 and not sample.mass.has_repeats:
+        estimator = Spacing()
+    else:
+        estimator = KDE()
+    return estimator, estimator.entropy(sample)
+
+
+def _bias_of_entropy(estimator: Estimator, sample: Sample, value: float, unit: float) -> float:
+    """Bias of H from that of halves, for one that falls like n^{-2/d}, as that of nearest neighbours does."""
+    halves = [estimator.entropy(half).value for half in sample.halves()]
+    return (float(np.mean(halves)) - value) / (2 ** (2 / sample.d) - 1) / unit
+
+
+def _bias_of_trace(estimator: Estimator, sample: Sample, value: float) -> float:
+    """Bias of tr J from that of halves, for one that falls as slowly as it does at a kink."""
+    halves = [float(np.trace(estimator.fisher(half).matrix)) for half in sample.halves()]
+    return (float(np.mean(halves)) - value) / (2**_FISHER_RATE - 1)
