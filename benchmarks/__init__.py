@@ -1,0 +1,1 @@
+"""Measurements of the estimators, beside those of other packages."""
