@@ -27,7 +27,8 @@ FLOORS = {
         [
             "estimators.base", "estimators.kernel_density", "estimators.bandwidths",
             "estimators.gaussian", "estimators.nearest_balls", "estimators.knn", "estimators.kde",
-            "estimators.edges", "estimators.spline_density", "estimators.logspline",
+            "estimators.edges", "estimators.robust_units", "estimators.spline_density",
+            "estimators.logspline",
             "estimators.entropy_only", "estimators.spacing", "estimators.independent_axes",
             "estimators.score_models", "estimators.mixture", "estimators.kernel_exponential",
             "estimators.independent_score", "estimators.stack", "estimators.density_stack",

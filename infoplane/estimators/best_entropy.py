@@ -9,13 +9,10 @@ from infoplane.estimators.base import EntropyFit, Estimator
 from infoplane.estimators.copula import Copula
 from infoplane.estimators.cross_entropy import CrossEntropy
 from infoplane.estimators.entropy_only import EntropyOnly
-from infoplane.estimators.knn import KNN
 from infoplane.estimators.spacing import Spacing, spacing_terms
-from infoplane.estimators.weighted_knn import WeightedKNN
+from infoplane.estimators.weighted_knn import best_neighbors
 from infoplane.sample import Sample
 
-# From this dimension on the bias of plain neighbours is larger than the noise of weighted ones.
-_WEIGHTED_FROM = 4
 # Rows for each entry of a rotation, below which axes found in the data overfit by more than the error.
 _ROWS_OF_ROTATION = 2
 # Nats below log n up to which ranks show a dependence.
@@ -71,7 +68,7 @@ class BestEntropy(EntropyOnly):
         """
         if sample.d == 1:
             return (Spacing(),)
-        neighbors = WeightedKNN() if sample.d >= _WEIGHTED_FROM else KNN(k=3)
+        neighbors = best_neighbors(sample.d)
         if sample.n < _ROWS_OF_ROTATION * sample.d**2:
             return neighbors, Copula()
         candidates = neighbors, Copula(), Copula(axes="independent")

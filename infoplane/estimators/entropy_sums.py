@@ -9,14 +9,11 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import digamma
 
-from infoplane.estimators.base import Array, EntropyFit, Estimator, covariance
+from infoplane.estimators.base import Array, EntropyFit, covariance
 from infoplane.estimators.knn import KNN
 from infoplane.estimators.spacing import Spacing
-from infoplane.estimators.weighted_knn import WeightedKNN
+from infoplane.estimators.weighted_knn import best_neighbors
 from infoplane.sample import Sample
-
-# From this dimension on the bias of plain neighbours is larger than the noise of weighted ones.
-_WEIGHTED_FROM = 4
 
 
 class InformationFit(NamedTuple):
@@ -92,8 +89,7 @@ def plain_entropy(sample: Sample) -> EntropyFit:
     """
     if sample.d == 1:
         return Spacing().entropy(sample)
-    estimator: Estimator = KNN(k=3) if sample.d < _WEIGHTED_FROM else WeightedKNN()
-    return estimator.entropy(sample)
+    return best_neighbors(sample.d).entropy(sample)
 
 
 def collapse(sample: Sample) -> float:

@@ -9,13 +9,10 @@ import numpy as np
 from scipy.interpolate import BSpline
 
 from infoplane.estimators.independent_axes import independent_axes
+from infoplane.estimators.robust_units import FAR, compress, compression_rate, location_and_scale
 from infoplane.estimators.score_models import Array, Field
 from infoplane.estimators.spline_density import SplineDensity
 
-_DEGREE = 4
-# Axes that reach further than this many robust scales are fitted after x ↦ asinh.
-_HEAVY = 15.0
-_CORE = 3.0
 # Spacings at either end, whose mean tells how far beyond the sample the density may go on.
 _SPACINGS = 4
 _NODES = 20
@@ -118,7 +115,7 @@ class Axis:
     support : tuple of float
         From one spacing below the sample to one above it.
     heavy : bool
-        Whether it is that of c·asinh(x/c).
+        Whether it is that of the values after `compress`.
     """
 
     center: float
@@ -139,18 +136,17 @@ class Axis:
         knots : int
             Number of knots.
         """
-        low, middle, high = np.quantile(y, [0.25, 0.5, 0.75])
-        scale = float(min(y.std(), (high - low) / 1.349))
-        x = (y - middle) / scale
-        heavy = bool(np.abs(x).max() > _HEAVY)
+        center, scale = location_and_scale(y)
+        x = (y - center) / scale
+        heavy = bool(np.abs(x).max() > FAR)
         if heavy:
-            x = _compressed(x)
-        spline = _Fitted(x, knots).spline
+            x = compress(x)
+        spline = SplineDensity(x, knots).spline
         ordered, low, high = np.sort(x), spline.t[0], spline.t[-1]
         bottom = max(low, ordered[0] - (ordered[_SPACINGS] - ordered[0]) / _SPACINGS)
         top = min(high, ordered[-1] + (ordered[-1] - ordered[-1 - _SPACINGS]) / _SPACINGS)
         mass = 1 - _mass(spline, low, bottom) - _mass(spline, top, high)
-        return cls(float(middle), scale, spline, math.log(mass), (bottom, top), heavy)
+        return cls(center, scale, spline, math.log(mass), (bottom, top), heavy)
 
     def log_density(self, y: Array) -> Array:
         """Log density: −∞ beyond the support.
@@ -160,7 +156,7 @@ class Axis:
         y : ndarray of shape (m,)
             Where.
         """
-        x, rate, _ = self._inside(y)
+        x, rate, *_ = self._inside(y)
         low, high = self.support
         value = self.spline(np.clip(x, low, high)) - self.log_mass + np.log(rate / self.scale)
         return np.where((x < low) | (x > high), -np.inf, value)
@@ -173,33 +169,20 @@ class Axis:
         y : ndarray of shape (m,)
             Where.
         """
-        x, rate, shift = self._inside(y)
+        x, rate, shift, slope_of_shift = self._inside(y)
         inside = np.clip(x, *self.spline.t[[0, -1]])
         score = self.spline(inside, 1)
         slope = np.where(inside == x, self.spline(inside, 2), 0.0)
-        if self.heavy:
-            # log f_x = log f_y + log y′ and its derivatives; shift = (log y′)′, whose own derivative follows.
-            slope = slope * rate**2 + score * rate * shift + 2 * shift**2 - (rate / _CORE) ** 2
-            score = score * rate + shift
+        slope = slope * rate**2 + score * rate * shift + slope_of_shift
+        score = score * rate + shift
         return score / self.scale, slope / self.scale**2
 
-    def _inside(self, y: Array) -> tuple[Array, Array, Array]:
-        """The argument of the spline, its derivative by x, and the derivative of the log of that."""
+    def _inside(self, y: Array) -> tuple[Array, Array, Array, Array]:
+        """The argument of the spline, and how scores change with it (`compression_rate`)."""
         x = (y - self.center) / self.scale
         if not self.heavy:
-            return x, np.ones_like(x), np.zeros_like(x)
-        rate = 1 / np.hypot(1.0, x / _CORE)
-        return _compressed(x), rate, -x / _CORE**2 * rate**2
-
-
-class _Fitted(SplineDensity):
-    """A log-spline as a plain spline, for points other than those it was fitted to."""
-
-    @property
-    def spline(self) -> BSpline:
-        """log f̂; as B-splines sum to one, a number taken from all coefficients is taken from it."""
-        mass = self._quadrature @ np.exp(self._at_nodes @ self._average.coefficients)
-        return BSpline(self._splines.t, self._average.coefficients - math.log(mass), _DEGREE)
+            return x, np.ones_like(x), np.zeros_like(x), np.zeros_like(x)
+        return compress(x), *compression_rate(x)
 
 
 def _mass(spline: BSpline, low: float, high: float) -> float:
@@ -207,7 +190,3 @@ def _mass(spline: BSpline, low: float, high: float) -> float:
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     half = (high - low) / 2
     return float(half * (weights @ np.exp(spline(low + half * (1 + nodes)))))
-
-
-def _compressed(x: Array) -> Array:
-    return _CORE * np.arcsinh(x / _CORE)

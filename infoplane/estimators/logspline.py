@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from infoplane.errors import warn
 from infoplane.estimators.base import Array, EntropyFit, FisherFit, least_rows
 from infoplane.estimators.edges import infinite_at_an_edge
+from infoplane.estimators.robust_units import FAR, compress, compression_rate, location_and_scale
 from infoplane.estimators.spline_density import Field, SplineDensity
 from infoplane.sample import Sample
 
@@ -21,9 +22,6 @@ _GAP = 5.0
 _NEIGHBORS = 10
 # Clusters with fewer points are taken as outliers.
 _LEAST_CLUSTER = 10
-# Samples that reach further than this many robust scales are fitted after x ↦ asinh.
-_HEAVY = 15.0
-_CORE = 3.0
 # Knots for each cell of a lattice that the values were rounded to.
 _KNOTS_A_CELL = 0.75
 # Below this many rows a kink cannot be told from a density that is smooth beyond the resolution.
@@ -188,7 +186,7 @@ class _Mixture:
     """
 
     def __init__(self, z: Array, knots: int, rounding: float) -> None:
-        self.center, self.scale = _location_and_scale(z)
+        self.center, self.scale = location_and_scale(z)
         self._t = (z - self.center) / self.scale
         groups = _split(self._t)
         self._groups = groups if max(map(len, groups)) >= _LEAST_CLUSTER else [np.argsort(self._t)]
@@ -237,10 +235,10 @@ class _Cluster:
         if rounding:
             # Knots as close as the cells of rounded data would show the cells.
             knots = min(knots, max(_LEAST_KNOTS, int(_KNOTS_A_CELL * (self.high - self.low) / rounding)))
-        self._center, self._scale = _location_and_scale(t)
+        self._center, self._scale = location_and_scale(t)
         self._x = (t - self._center) / self._scale
-        self._heavy = float(np.abs(self._x).max()) > _HEAVY
-        self._density = SplineDensity(_compress(self._x) if self._heavy else self._x, knots)
+        self._heavy = float(np.abs(self._x).max()) > FAR
+        self._density = SplineDensity(compress(self._x) if self._heavy else self._x, knots)
 
     def own_field(self, smoother: bool) -> Field:
         field, h = self._density.own_field(smoother=smoother), self._scale
@@ -258,20 +256,14 @@ class _Cluster:
         x = (t - self._center) / self._scale
         if not self._heavy:
             return self._density.score(x) / self._scale
-        rate, shift = _compression_rate(x)
-        return (self._density.score(_compress(x)) * rate + shift) / self._scale
-
-
-def _location_and_scale(x: Array) -> tuple[float, float]:
-    """Median, and the smaller of the standard deviation and the interquartile range over 1.349."""
-    low, middle, high = np.quantile(x, [0.25, 0.5, 0.75])
-    return float(middle), float(min(x.std(ddof=1), (high - low) / 1.349))
+        rate, shift, _ = compression_rate(x)
+        return (self._density.score(compress(x)) * rate + shift) / self._scale
 
 
 def _split(t: Array) -> list[NDArray[np.intp]]:
     """Rows of each cluster in ascending order; gaps are judged after compression, as tails are sparse."""
     order = np.argsort(t)
-    y = _compress(t[order])
+    y = compress(t[order])
     stretch = y[_NEIGHBORS:] - y[:-_NEIGHBORS]
     left, right = np.zeros((2, y.size - 1))
     # Where fewer than ten points are left on one side, only the other tells what a gap is.
@@ -281,20 +273,9 @@ def _split(t: Array) -> list[NDArray[np.intp]]:
     return np.split(order, cuts)
 
 
-def _compress(x: Array) -> Array:
-    return _CORE * np.arcsinh(x / _CORE)
-
-
-def _compression_rate(x: Array) -> tuple[Array, Array]:
-    """Derivative y′ of the compression, and that of its logarithm."""
-    rate = 1 / np.hypot(1.0, x / _CORE)
-    return rate, -x / _CORE**2 * rate**2
-
-
 def _through_compression(field: Field, x: Array) -> Field:
-    """From the field of y to that of x: log f_x = log f_y + log y′, and its derivatives by the chain rule."""
-    rate, shift = _compression_rate(x)
-    slope_of_shift = -(rate**2) / _CORE**2 + 2 * shift**2
+    """From the field of compressed values to that of x (`compression_rate`)."""
+    rate, shift, slope_of_shift = compression_rate(x)
     return Field(
         field.log_density + np.log(rate),
         field.leverage,

@@ -118,6 +118,13 @@ class SplineDensity:
         self._average = _averaged([*fits[1:], fits[-1]], shares)
         self._smoother = _averaged([fits[0], *fits[:-1]], shares)
 
+    @property
+    def spline(self) -> BSpline:
+        """log f̂ for other points, normalised by a number taken from all coefficients (splines sum to one)."""
+        theta = self._average.coefficients
+        mass = self._quadrature @ np.exp(self._at_nodes @ theta)
+        return BSpline(self._splines.t, theta - math.log(mass), _DEGREE)
+
     def own_field(self, *, smoother: bool = False) -> Field:
         """Leave-one-out density at every point of the sample, in its order.
 

@@ -9,8 +9,9 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import digamma, gammaln, polygamma
 
-from infoplane.estimators.base import Array, EntropyFit, least_rows
+from infoplane.estimators.base import Array, EntropyFit, Estimator, least_rows
 from infoplane.estimators.entropy_only import EntropyOnly
+from infoplane.estimators.knn import KNN
 from infoplane.estimators.nearest_balls import log_ball_volume, normal_bias
 from infoplane.kernels.neighbors import kth_distances
 from infoplane.sample import Sample
@@ -19,6 +20,19 @@ from infoplane.sample import Sample
 _OVERLAP = 1.6
 # Standard error, in nats a dimension, that cancelling a second term of the bias may cost.
 _TOLERATED_NOISE = 0.02
+# From this dimension on the bias of plain neighbours is larger than the noise of weighted ones.
+_WEIGHTED_FROM = 4
+
+
+def best_neighbors(d: int) -> Estimator:
+    """Nearest neighbours of the least error in d dimensions: plain ones up to d = 3, weighted ones beyond.
+
+    Parameters
+    ----------
+    d : int
+        Number of dimensions.
+    """
+    return KNN(k=3) if d < _WEIGHTED_FROM else WeightedKNN()
 
 
 @dataclass(frozen=True)
