@@ -20,6 +20,8 @@ QUANTITIES = {
     "H": "entropy in nats",
     "J": "trace of the Fisher information",
     "NJ": "product N·tr J/d",
+    "H limit": "upper confidence limit of the entropy",
+    "J limit": "lower confidence limit of the trace of the Fisher information",
     "outlier": "relative change of tr J by one more point, at 1000",
 }
 _FUNCTIONS = {
@@ -68,6 +70,9 @@ def measure(quantity: str, method: str, x: Array) -> Reading:
         if quantity == "outlier":
             calm, disturbed = (_value("J", method, y) for y in (x, np.vstack([x, [[1000.0]]])))
             return Reading(disturbed / calm - 1)
+        if quantity.endswith(" limit"):
+            low, high = quietly(_FUNCTIONS[quantity[0]], x, method=method).interval()
+            return Reading(high if quantity == "H limit" else low)
         if method in PEERS:
             return Reading(_value(quantity, method, x))
         result = quietly(_FUNCTIONS[quantity], x, method=method)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -106,6 +107,13 @@ def coverage(chosen: Callable[[Cell], bool]) -> dict[Cell, int]:
         *(("J", f, 2, 1_000, 100) for f in (*ROUND, *HELD_OUT)),
     ]
     cells = {Cell(q, "auto", f, d, n): repeats for q, f, d, n, repeats in demands if FAMILIES[f].smooth}
+    # Limits are asked of every family, smooth or not, where samples are small enough to be hard.
+    lines = dict.fromkeys((*SMOOTH_LINE, *KINKED_LINE, *TEN_LINES))
+    for quantity, f, d in [(q, f, 1) for q in ("H", "J") for f in lines] + [
+        (q, f, 2) for q in ("H", "J") for f in ROUND
+    ]:
+        if quantity == "H" or math.isfinite(FAMILIES[f].fisher(d)):
+            cells[Cell(f"{quantity} limit", "bound", f, d, 300)] = 100
     for n in (100, 1_000, 10_000):
         names = ["auto", *(m for m in methods.others("NJ", 1, n) if m.startswith("fishpy dpik"))]
         cells.update(

@@ -173,8 +173,8 @@ def _measured(cell: Cell, seeds: range, seconds: float) -> dict[str, Any]:
 def truth(cell: Cell) -> float:
     """What the cell's values should be."""
     family = families.FAMILIES[cell.family]
-    if cell.quantity in ("H", "J"):
-        return family.entropy(cell.d) if cell.quantity == "H" else family.fisher(cell.d)
+    if cell.quantity[0] in "HJ":
+        return family.entropy(cell.d) if cell.quantity[0] == "H" else family.fisher(cell.d)
     if cell.quantity == "outlier":
         return 0.0
     log_power = 2 * family.entropy(cell.d) / cell.d - 2 * families.HALF_LOG

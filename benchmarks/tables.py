@@ -64,6 +64,11 @@ def write_coverage() -> Path:
         "Share of intervals that contain the truth, with its standard error; mean stated standard error, and "
         "bias, over the spread of the estimates. Smooth families; ° held out.",
         coverage(results),
+        '## 95 % limits of `method="bound"`, n = 300',
+        "Share of samples in which H lies below its upper limit and tr J above its lower one, and how far "
+        "the limits lie from the truth in the median. Every family, smooth or not; an infinite J has "
+        "no limit to miss.",
+        limits(results),
         "## Stam's inequality on normal data, d = 1",
         "Runs with N·J below 1 at all, and by more than two of their standard errors (peers have none).",
         stam(results),
@@ -218,6 +223,25 @@ def coverage(results: Store) -> str:
             f"{ratio:.2f}", f"{bias:+.2f}", str(len(inside)),
         ])  # fmt: skip
     heads = ["", "d", "n", "family", "covered", "stated/actual sd", "bias/sd", "repeats"]
+    return table(heads, rows) if rows else "Not measured."
+
+
+def limits(results: Store) -> str:
+    """Share of one-sided limits that hold."""
+    rows = []
+    for d, family in dict.fromkeys((c.d, c.family) for c in results if c.method == "bound"):
+        row = [str(d), family]
+        for quantity, sign in (("H limit", 1), ("J limit", -1)):
+            found = results.get(Cell(quantity, "bound", family, d, 300))
+            if found is None:
+                row += ["–"] * 3
+                continue
+            slack = sign * found.deviations
+            distance = float(np.median(slack)) / (1 if sign > 0 else found.truth)
+            shown = f"{distance:.3f} nats" if sign > 0 else f"{100 * distance:.0f} %"
+            row += [f"{100 * float(np.mean(slack >= 0)):.0f} %", shown, str(slack.size)]
+        rows.append(row)
+    heads = ["d", "family", "H held", "slack", "repeats", "J held", "slack", "repeats"]
     return table(heads, rows) if rows else "Not measured."
 
 

@@ -278,19 +278,20 @@ def test_standard_errors_match_the_spread_over_repeats():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:the Fisher information of `x` still rises")  # one sample in five of exp(−x⁴)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_accuracy_and_coverage_at_a_thousand(family):
-    """300 repeats: relative error of J within 1.5 efficiency bounds, coverage 95 % − 4 errors − 3 %."""
+    """200 repeats: relative error of J within 1.5 efficiency bounds, coverage 95 % − 4 errors − 2 %."""
     sampler, h, j, bound = FAMILIES[family]
     rng = np.random.default_rng(16)
     inside, errors = np.zeros(2), []
-    for _ in range(300):
+    for _ in range(200):
         point = fisher_shannon(sampler(rng, 1000), method=METHOD)
         for i, (estimate, truth) in enumerate(((point.entropy, h), (point.fisher_trace, j))):
             low, high = estimate.interval()
             inside[i] += low <= truth <= high
         errors.append(point.fisher_trace / j - 1)
-    assert (inside / 300 > 0.95 - 4 * 0.0126 - 0.03).all(), inside / 300
+    assert (inside / 200 > 0.95 - 4 * 0.0154 - 0.02).all(), inside / 200
     assert math.sqrt(np.mean(np.square(errors))) < 1.5 * bound / math.sqrt(1000)
 
 
