@@ -40,8 +40,9 @@ class History:
     rows : tuple of dict of str to float
         ``epoch``, ``beta``, ``learning_rate``, ``seconds``, and with the prefixes ``train_`` and ``valid_``:
         ``loss``, ``elbo``, ``reconstruction``, ``kl``, ``penalty_<name>``, ``posterior_entropy``,
-        ``fisher_trace_mean`` (tr J/d), ``entropy_power`` (N), ``product`` (N·tr J/d). Means over images, in
-        nats; the training ones are taken while the weights change.
+        ``fisher_trace_mean`` (tr J/d), ``entropy_power`` (N), ``product`` (N·tr J/d) and, of penalties with
+        a state, ``<name>_multiplier`` or ``<name>_bound``. Means over images, in nats; those of training
+        are taken while the weights change.
 
     Examples
     --------

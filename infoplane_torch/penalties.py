@@ -1,29 +1,53 @@
 """Penalties: named terms that an objective subtracts from the ELBO.
 
-A penalty is anything that turns a `ForwardPass` into a scalar, already weighted; one with a network of its
-own is a module that does the same.
+A penalty is anything that turns a `ForwardPass` into a scalar, already weighted; one with a state or a
+network of its own is a module that does the same, and may add what it learns by and what is worth watching.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
 
-from torch import Tensor, distributions
+import torch
+from torch import Tensor, distributions, nn
 
 from infoplane_torch.information import fisher_trace
 from infoplane_torch.vae import ForwardPass
 
 Of = Literal["posterior", "likelihood"]
-Form = Literal["abs", "hinge"]
+Form = Literal["abs", "hinge", "lagrangian"]
 Reduction = Literal["mean", "sum", "none"]
+Kernel = Literal["inverse multiquadratic", "gaussian"]
+
+_MULTIPLIER_STEPS = 100  # in which the multiplier moves by weight · gap …
+_LARGEST_GAP = 0.1  # … but not by more than that of this gap, or it would wind up on the way to the target
+
+
+class PenaltyTerms(NamedTuple):
+    """What a penalty with a state or a network of its own gives on one batch.
+
+    Attributes
+    ----------
+    penalty : Tensor
+        The weighted penalty in nats per image, a scalar; no gradient reaches the penalty's own network.
+    auxiliary : Tensor or None
+        The loss by which that network is trained, a scalar; its gradient reaches nothing else.
+    watched : mapping of str to Tensor
+        Scalars without gradient, for the log.
+    """
+
+    penalty: Tensor
+    auxiliary: Tensor | None
+    watched: Mapping[str, Tensor]
 
 
 class Penalty(Protocol):
     """What an objective asks of a penalty: a call from one pass over a batch to a scalar."""
 
-    def __call__(self, forward: ForwardPass) -> Tensor:
-        """Weighted penalty in nats per image, a scalar.
+    def __call__(self, forward: ForwardPass) -> Tensor | PenaltyTerms:
+        """Weighted penalty in nats per image, a scalar, perhaps with more beside it.
 
         Parameters
         ----------
@@ -41,11 +65,12 @@ class FisherInformation:
     target : float
         F ≥ 0, the wanted Fisher information, in the unit that `reduction` chooses.
     weight : float
-        λ ≥ 0.
+        λ ≥ 0; with "lagrangian", the weight ρ > 0 of the squared gap.
     of : {"posterior", "likelihood"}, default "posterior"
         Whether J is that of q(z|x), the encoder's term λ_z of eq. (7), or of p(x|z), the decoder's λ_x.
-    form : {"abs", "hinge"}, default "abs"
-        |J − F|, or max(F − J, 0), which asks for *at least* F.
+    form : {"abs", "hinge", "lagrangian"}, default "abs"
+        |J − F|; max(F − J, 0), which asks for *at least* F; or the constraint of eq. (6) itself, by a
+        multiplier: see `FisherConstraint`, which an `Objective` makes of it.
     reduction : {"mean", "sum", "none"}, default "mean"
         What is compared with F: tr J/d, the mean over dimensions (1 for the standard normal prior); tr J;
         or each diagonal element J_ii by itself, the penalties summed over i.
@@ -53,7 +78,8 @@ class FisherInformation:
     Raises
     ------
     ValueError
-        If `target` or `weight` is negative or not finite, or an option is unknown.
+        If `target` or `weight` is negative or not finite, an option is unknown, or the constraint cannot be
+        met: "lagrangian" needs a positive `target` and `weight`, and one number, the "mean" or the "sum".
 
     Notes
     -----
@@ -104,6 +130,12 @@ class FisherInformation:
         ):
             if choice not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}, got {choice!r}")
+        if self.form == "lagrangian":
+            for name, value in (("target", self.target), ("weight", self.weight)):
+                if value == 0:
+                    raise ValueError(f'`{name}` must be positive with form="lagrangian", got {value!r}')
+            if self.reduction == "none":
+                raise ValueError('`reduction` must be "mean" or "sum" with form="lagrangian", got \'none\'')
 
     def __call__(self, forward: ForwardPass) -> Tensor:
         """Evaluate the penalty of one pass over a batch.
@@ -122,6 +154,8 @@ class FisherInformation:
         ------
         TypeError
             If the distribution is discrete, like a Bernoulli likelihood.
+        ValueError
+            If the form is "lagrangian", which has a state to keep.
         """
         return self.of_distribution(forward.posterior if self.of == "posterior" else forward.likelihood)
 
@@ -142,9 +176,229 @@ class FisherInformation:
         ------
         TypeError
             If the distribution is discrete, like a Bernoulli likelihood.
+        ValueError
+            If the form is "lagrangian", which has a state to keep.
         """
+        if self.form == "lagrangian":
+            raise ValueError(
+                'form="lagrangian" has a multiplier to keep: call FisherConstraint(penalty), or an Objective '
+                "with this penalty, which makes one"
+            )
         fisher = fisher_trace(distribution, reduction=self.reduction)
         excess = fisher - self.target
         gap = excess.abs() if self.form == "abs" else (-excess).relu()
         per_image = gap.sum(-1) if self.reduction == "none" else gap
         return self.weight * per_image.mean()
+
+
+class FisherConstraint(nn.Module):
+    """The constraint tr J = F of eq. (6), met by an augmented Lagrangian, in nats.
+
+    The penalty is ν g + ½ ρ E_x[log²(tr J(z|x) / F)] with the gap g = log(E_x tr J(z|x) / F) of the batch;
+    the multiplier ν starts at 0 and is a buffer.
+
+    Parameters
+    ----------
+    settings : FisherInformation
+        Target F, weight ρ, what J is that of and what of it counts; its form is "lagrangian".
+
+    Raises
+    ------
+    ValueError
+        If the form is another.
+
+    Notes
+    -----
+    Rule of the multiplier: each call in training mode, with gradients enabled, ends with ν ← ν + ρ g/100, the
+    g in it clamped to ±0.1, as the averages of a batch normalisation layer move; in evaluation mode ν rests.
+    It stops where g vanishes on average, so that the mean of J over x, the model's J in the plane, meets F
+    against any pull of the ELBO. |J − F| with a fixed λ meets it only if λ is large enough, and then at a
+    price, as λ pulls each image to F by force. ρ does not grow: it only has to damp the oscillation that ν
+    alone would start, and says how far single images may stray from F; ρ = 10 did both for F from 1 to 50.
+
+    log(J/F) = 0 is the constraint J = F in a form that pulls alike from 10 F and from F/10, in which a gap
+    of 0.01 is one per cent. The value may be negative. *When not to use it:* for F = 0, which no density
+    reaches; or in runs of fewer than a thousand steps, in which ν does not settle.
+
+    References
+    ----------
+    Zheng et al., "Understanding VAEs in Fisher-Shannon Plane", eq. (6). Hestenes, "Multiplier and gradient
+    methods" (1969). Platt and Barr, "Constrained differential optimization" (1988), whose damped flow this
+    is in discrete steps.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch.distributions import Independent, Normal
+    >>> from infoplane_torch.penalties import FisherConstraint, FisherInformation
+    >>> constraint = FisherConstraint(FisherInformation(target=20, weight=1.0, form="lagrangian"))
+    >>> scale = torch.full((3, 40), 0.5, requires_grad=True)
+    >>> constraint.of_distribution(Independent(Normal(torch.zeros(3, 40), scale), 1))
+    tensor(1.2951, grad_fn=<AddBackward0>)
+    >>> constraint.multiplier
+    tensor(-0.0010)
+    """
+
+    multiplier: Tensor
+
+    def __init__(self, settings: FisherInformation) -> None:
+        super().__init__()
+        if settings.form != "lagrangian":
+            raise ValueError(f'`settings` must have form="lagrangian", got {settings.form!r}')
+        self.settings = settings
+        self.register_buffer("multiplier", torch.zeros(()))
+
+    def extra_repr(self) -> str:
+        """Name the constraint."""
+        return repr(self.settings)
+
+    def forward(self, forward: ForwardPass) -> PenaltyTerms:
+        """Evaluate the penalty of one pass over a batch, and move the multiplier if in training mode.
+
+        Parameters
+        ----------
+        forward : ForwardPass
+            One pass of the VAE over a batch.
+
+        Returns
+        -------
+        PenaltyTerms
+            Watched is the ``multiplier`` that the penalty was taken with.
+        """
+        multiplier = self.multiplier.clone()
+        distribution = forward.posterior if self.settings.of == "posterior" else forward.likelihood
+        return PenaltyTerms(self.of_distribution(distribution), None, {"multiplier": multiplier})
+
+    def of_distribution(self, distribution: distributions.Distribution) -> Tensor:
+        """Evaluate the penalty of a distribution that comes from elsewhere, for example from one's own VAE.
+
+        Parameters
+        ----------
+        distribution : Distribution
+            q(z|x) or p(x|z), of batch shape (B,).
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+
+        Raises
+        ------
+        TypeError
+            If the distribution is discrete, like a Bernoulli likelihood.
+        """
+        settings = self.settings
+        ratio = fisher_trace(distribution, reduction=settings.reduction) / settings.target  # (B,)
+        gap = ratio.mean().log()
+        multiplier = self.multiplier.clone()  # the gradient wants the old value, the next line is in place
+        if self.training and torch.is_grad_enabled():
+            step = gap.detach().clamp(-_LARGEST_GAP, _LARGEST_GAP)
+            self.multiplier += settings.weight / _MULTIPLIER_STEPS * step
+        return multiplier * gap + 0.5 * settings.weight * ratio.log().square().mean()
+
+
+@dataclass(frozen=True)
+class MMD:
+    """Maximum mean discrepancy between the aggregated posterior and the prior, λ MMD²(q(z), p(z)).
+
+    Parameters
+    ----------
+    weight : float
+        λ ≥ 0, in nats per unit of MMD², which is at most 2.
+    kernel : {"inverse multiquadratic", "gaussian"}, default "inverse multiquadratic"
+        c/(c + |z − z'|²), whose tails still feel a code far away, or exp(−|z − z'|²/c).
+    scale : float, default 1.0
+        s > 0 of c = 2 d s²: with s = 1, c is the mean squared distance of two draws of a standard normal.
+
+    Raises
+    ------
+    ValueError
+        If `weight` is negative, `scale` not positive, or `kernel` unknown.
+
+    Notes
+    -----
+    The U-statistic over the batch's codes, one for each image, and as many fresh draws of the prior. It is
+    unbiased, so it may be negative, and it is zero on average once q(z) is the prior: unlike the KL term it
+    leaves the information between x and z alone. Cost O(B² d). In the notation of InfoVAE, λ is α + λ − 1
+    and 1 − α the weight of the KL term (`Objective.beta`). *When not to use it:* with batches of a few
+    images, where noise of order 1/B outweighs it.
+
+    References
+    ----------
+    Gretton et al., "A kernel two-sample test" (2012), eq. (3). Zhao, Song, Ermon, "InfoVAE" (2019).
+    Tolstikhin et al., "Wasserstein auto-encoders" (2018), for the kernel and its scale.
+
+    Examples
+    --------
+    >>> from infoplane_torch.objective import Objective
+    >>> from infoplane_torch.penalties import MMD
+    >>> Objective({"mmd": MMD(weight=100)}, beta=0.5)
+    Objective(penalties={'mmd': MMD(weight=100, kernel='inverse multiquadratic', scale=1.0)}, beta=0.5)
+    """
+
+    weight: float
+    kernel: Kernel = "inverse multiquadratic"
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.weight < float("inf"):
+            raise ValueError(f"`weight` must be finite and not negative, got {self.weight!r}")
+        if not 0 < self.scale < float("inf"):
+            raise ValueError(f"`scale` must be finite and positive, got {self.scale!r}")
+        if self.kernel not in get_args(Kernel):
+            raise ValueError(f"`kernel` must be one of {get_args(Kernel)}, got {self.kernel!r}")
+
+    def __call__(self, forward: ForwardPass) -> Tensor:
+        """Evaluate the penalty of one pass over a batch.
+
+        Parameters
+        ----------
+        forward : ForwardPass
+            One pass of the VAE over a batch; the prior draws from PyTorch's random state.
+
+        Returns
+        -------
+        Tensor
+            A scalar; zero for a single image, whose distance to others there is none of.
+        """
+        return self.of_codes(forward.z, forward.prior.sample(forward.z.shape[:1]))
+
+    def of_codes(self, codes: Tensor, draws: Tensor) -> Tensor:
+        """Evaluate the penalty of codes that come from elsewhere, for example from one's own VAE.
+
+        Parameters
+        ----------
+        codes, draws : Tensor of shape (B, d)
+            One code for each image, and as many draws from the prior.
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ.
+        """
+        if codes.ndim != 2 or codes.shape != draws.shape:
+            raise ValueError(
+                f"`codes` and `draws` must have one shape (B, d), got {tuple(codes.shape)} and "
+                f"{tuple(draws.shape)}"
+            )
+        count = len(codes)
+        if count < 2:
+            return 0 * codes.sum()
+        # With h(i, j) = k(z, z') + k(y, y') − k(z, y') − k(z', y), summed over i ≠ j: eq. (4) of the paper.
+        total = codes.new_zeros(())
+        for first, second, sign in ((codes, codes, 1), (draws, draws, 1), (codes, draws, -2)):
+            gram = self._gram(first, second)
+            total = total + sign * (gram.sum() - gram.diagonal().sum())
+        return self.weight * total / (count * (count - 1))
+
+    def _gram(self, first: Tensor, second: Tensor) -> Tensor:
+        """k(z_i, z'_j), (B, B)."""
+        c = 2 * first.shape[1] * self.scale**2
+        squares = first.square().sum(1)[:, None] + second.square().sum(1) - 2 * first @ second.T
+        squares = squares.clamp(min=0) / c
+        return 1 / (1 + squares) if self.kernel == "inverse multiquadratic" else (-squares).exp()

@@ -8,14 +8,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from torch import nn
+
 from infoplane_torch.likelihoods import Bernoulli, Gaussian, Variance
+from infoplane_torch.mutual_information import InformationForm, MutualInformation
 from infoplane_torch.networks import ACTIVATIONS, MLP
 from infoplane_torch.objective import Objective
-from infoplane_torch.penalties import FisherInformation, Form, Reduction
-from infoplane_torch.posteriors import DiagonalGaussian
-from infoplane_torch.vae import VAE, StandardNormal
+from infoplane_torch.penalties import FisherInformation, Form, Penalty, Reduction
+from infoplane_torch.posteriors import DiagonalGaussian, FullCovarianceGaussian, IAFPosterior
+from infoplane_torch.priors import RealNVPPrior, StandardNormal, VampPrior
+from infoplane_torch.vae import VAE
 
+PosteriorName = Literal["diagonal", "full", "iaf"]
 LikelihoodName = Literal["bernoulli", "gaussian"]
+PriorName = Literal["standard", "vamp", "realnvp"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,28 @@ class ModelConfig:
         The Gaussian likelihood's variance; a Bernoulli has none and ignores it.
     penalties : tuple of FisherInformation, default ()
         At most one of the posterior and one of the likelihood.
+    posterior : {"diagonal", "full", "iaf"}, default "diagonal"
+        Gaussian with a diagonal or a full covariance, or an inverse autoregressive flow.
+    prior : {"standard", "vamp", "realnvp"}, default "standard"
+        N(0, I), the mixture of the posteriors of pseudo-inputs, or affine couplings.
+    flow_steps : int, default 4
+        Steps of the "iaf" posterior, and couplings of the "realnvp" prior.
+    flow_hidden : tuple of int, default (320, 320)
+        Widths of the hidden layers in each of these.
+    flow_context : int, default 64
+        Size of the context that the encoder hands to the "iaf" posterior.
+    pseudo_inputs : int, default 500
+        Components of the "vamp" prior.
+    information : float, optional
+        M in nats of a `MutualInformation` penalty on the decoder; none by default.
+    information_weight : float, default 1
+        Its λ.
+    information_form : {"abs", "hinge"}, default "abs"
+        |Î − M|, or max(M − Î, 0).
+    beta : float, default 1
+        Weight of the KL term.
+    free_bits : float, default 0
+        Floor of the KL of each dimension, in nats; for a diagonal posterior and the standard prior.
 
     Raises
     ------
@@ -60,6 +88,17 @@ class ModelConfig:
     likelihood: LikelihoodName = "bernoulli"
     variance: Variance = "scalar"
     penalties: tuple[FisherInformation, ...] = ()
+    posterior: PosteriorName = "diagonal"
+    prior: PriorName = "standard"
+    flow_steps: int = 4
+    flow_hidden: tuple[int, ...] = (320, 320)
+    flow_context: int = 64
+    pseudo_inputs: int = 500
+    information: float | None = None
+    information_weight: float = 1.0
+    information_form: InformationForm = "abs"
+    beta: float = 1.0
+    free_bits: float = 0.0
 
     def __post_init__(self) -> None:
         sizes = (*self.event_shape, self.latent_dim, *self.hidden)
@@ -68,10 +107,19 @@ class ModelConfig:
                 "`event_shape`, `latent_dim` and `hidden` must be positive, got "
                 f"{self.event_shape}, {self.latent_dim} and {self.hidden}"
             )
+        if min(self.flow_steps, *self.flow_hidden, self.flow_context, self.pseudo_inputs) < 1:
+            raise ValueError(
+                "`flow_steps`, `flow_hidden`, `flow_context` and `pseudo_inputs` must be positive, got "
+                f"{self.flow_steps}, {self.flow_hidden}, {self.flow_context} and {self.pseudo_inputs}"
+            )
+        if self.prior == "realnvp" and self.latent_dim < 2:
+            raise ValueError(f'`latent_dim` must be at least 2 for prior="realnvp", got {self.latent_dim}')
         for name, choice, choices in (
             ("activation", self.activation, tuple(ACTIVATIONS)),
             ("likelihood", self.likelihood, get_args(LikelihoodName)),
             ("variance", self.variance, get_args(Variance)),
+            ("posterior", self.posterior, get_args(PosteriorName)),
+            ("prior", self.prior, get_args(PriorName)),
         ):
             if choice not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}, got {choice!r}")
@@ -147,8 +195,9 @@ def fae(
         F.
     weight : float
         λ.
-    form : {"abs", "hinge"}, default "abs"
-        |J − F|, or max(F − J, 0).
+    form : {"abs", "hinge", "lagrangian"}, default "abs"
+        |J − F|, or max(F − J, 0), or a multiplier that meets J = F in the mean over images (F > 0; a weight
+        of 10 serves).
     reduction : {"mean", "sum", "none"}, default "mean"
         What F counts. The mean over dimensions is the only reading in which the paper's F = 20 is "large",
         since tr J of the 40-dimensional prior is 40.
@@ -167,6 +216,65 @@ def fae(
     """
     penalty = FisherInformation(fisher, weight, form=form, reduction=reduction)
     return ModelConfig(**{"penalties": (penalty,), **options})
+
+
+def mae(information: float, weight: float, *, form: InformationForm = "abs", **options: Any) -> ModelConfig:
+    """Configure the mutual auto-encoder MAE(M): the baseline with λ |Î − M| on its decoder, eq. (14).
+
+    Parameters
+    ----------
+    information : float
+        M, in nats.
+    weight : float
+        λ; the paper calls it C and gives no value.
+    form : {"abs", "hinge"}, default "abs"
+        |Î − M|, or max(M − Î, 0).
+    **options
+        Fields of `ModelConfig` to set otherwise.
+
+    Returns
+    -------
+    ModelConfig
+
+    References
+    ----------
+    Phuong, Welling, Kushman, Tomioka, Nowozin, "The mutual autoencoder" (2018); Zheng et al., "Understanding
+    VAEs in Fisher-Shannon Plane", eqs. (13)–(15).
+
+    Examples
+    --------
+    >>> from infoplane_torch.presets import mae
+    >>> mae(10, 1.0).information
+    10
+    """
+    controlled = {"information": information, "information_weight": weight, "information_form": form}
+    return ModelConfig(**{**controlled, **options})
+
+
+def iaf_vae(**options: Any) -> ModelConfig:
+    """Configure a VAE whose posterior is an inverse autoregressive flow, otherwise like `vae`.
+
+    Parameters
+    ----------
+    **options
+        Fields of `ModelConfig` to set otherwise; ``penalties`` make it a Fisher auto-encoder, whose J by
+        Monte Carlo costs up to ``latent_dim`` passes for each step of the flow.
+
+    Returns
+    -------
+    ModelConfig
+
+    References
+    ----------
+    Kingma et al., "Improving variational inference with inverse autoregressive flow" (2016).
+
+    Examples
+    --------
+    >>> from infoplane_torch.presets import iaf_vae
+    >>> iaf_vae(flow_steps=2).posterior
+    'iaf'
+    """
+    return ModelConfig(**{"posterior": "iaf", **options})
 
 
 def build(config: ModelConfig) -> tuple[VAE, Objective]:
@@ -189,14 +297,64 @@ def build(config: ModelConfig) -> tuple[VAE, Objective]:
     >>> list(objective.penalties)
     ['fisher_posterior']
     """
-    pixels, latent = math.prod(config.event_shape), config.latent_dim
-    encoder = MLP(pixels, 2 * latent, hidden=config.hidden, activation=config.activation)
-    outputs = 2 * pixels if (config.likelihood, config.variance) == ("gaussian", "predicted") else pixels
-    decoder = MLP(latent, outputs, hidden=config.hidden[::-1], activation=config.activation)
-    likelihood = (
-        Bernoulli(decoder, config.event_shape)
-        if config.likelihood == "bernoulli"
-        else Gaussian(decoder, config.event_shape, variance=config.variance)
+    posterior = _posterior(config)
+    model = VAE(posterior, _likelihood(config), _prior(config, posterior))
+    penalties: dict[str, Penalty] = {f"fisher_{penalty.of}": penalty for penalty in config.penalties}
+    if config.information is not None:
+        pixels = math.prod(config.event_shape)
+        network = MLP(pixels, 2 * config.latent_dim, hidden=config.hidden, activation=config.activation)
+        penalties["information"] = MutualInformation(
+            config.information,
+            config.information_weight,
+            decode=model.decode,
+            reverse=DiagonalGaussian(network),
+            form=config.information_form,
+        )
+    return model, Objective(penalties, beta=config.beta, free_bits=config.free_bits)
+
+
+def _posterior(config: ModelConfig) -> nn.Module:
+    latent = config.latent_dim
+
+    def encoder(outputs: int) -> MLP:
+        pixels = math.prod(config.event_shape)
+        return MLP(pixels, outputs, hidden=config.hidden, activation=config.activation)
+
+    if config.posterior == "diagonal":
+        return DiagonalGaussian(encoder(2 * latent))
+    if config.posterior == "full":
+        return FullCovarianceGaussian(encoder(FullCovarianceGaussian.outputs(latent)), latent)
+    return IAFPosterior(
+        encoder(2 * latent + config.flow_context),
+        latent,
+        config.flow_context,
+        steps=config.flow_steps,
+        hidden=config.flow_hidden,
+        activation=config.activation,
     )
-    model = VAE(DiagonalGaussian(encoder), likelihood, StandardNormal(latent))
-    return model, Objective({f"fisher_{penalty.of}": penalty for penalty in config.penalties})
+
+
+def _likelihood(config: ModelConfig) -> nn.Module:
+    pixels = math.prod(config.event_shape)
+    outputs = 2 * pixels if (config.likelihood, config.variance) == ("gaussian", "predicted") else pixels
+    decoder = MLP(config.latent_dim, outputs, hidden=config.hidden[::-1], activation=config.activation)
+    if config.likelihood == "bernoulli":
+        return Bernoulli(decoder, config.event_shape)
+    return Gaussian(decoder, config.event_shape, variance=config.variance)
+
+
+def _prior(config: ModelConfig, posterior: nn.Module) -> nn.Module:
+    latent = config.latent_dim
+    if config.prior == "standard":
+        return StandardNormal(latent)
+    if config.prior == "vamp":
+        return VampPrior(
+            posterior,
+            config.event_shape,
+            latent,
+            components=config.pseudo_inputs,
+            unit_interval=config.likelihood == "bernoulli",
+        )
+    return RealNVPPrior(
+        latent, couplings=config.flow_steps, hidden=config.flow_hidden, activation=config.activation
+    )

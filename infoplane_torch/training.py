@@ -55,7 +55,8 @@ class TrainingConfig:
         Stop after so many epochs, counted from the end of the warm-up, without a better ELBO on the
         validation images; None never stops early.
     clip_norm : float, default 200
-        Largest Euclidean norm of the gradient, which is scaled down to it; ``math.inf`` for no limit.
+        Largest Euclidean norm of the gradient, which is scaled down to it; ``math.inf`` for no limit. The
+        networks of penalties count in it.
     seed : int, default 0
         What order, binarisation and noise depend on, but not the initial weights, which are made before.
     precision : {"32-true", "bf16-mixed"}, default "32-true"
@@ -133,7 +134,7 @@ def train(
     vae : VAE
         The model; its weights are overwritten when a run is resumed. It stays on the training device.
     objective : Objective
-        What is maximised.
+        What is maximised. The state and networks of its penalties are trained, saved and resumed with it.
     data : ImageData
         Training and validation images.
     config : TrainingConfig
@@ -163,8 +164,11 @@ def train(
     -----
     The randomness of an epoch is a function of (seed, epoch) alone, so no state of a random number generator
     has to be saved, validation cannot disturb training, and the caller's generators are left as they were.
-    Validation uses the same noise in each epoch. Early stopping and the best epoch go by the ELBO, whatever
-    the penalties are; no likelihood is estimated here.
+    The objective's `modules`, if any, are trained in place by the same optimizer, one step on their own loss
+    for each of the model's; Adam scales each parameter by itself, so neither changes the other's step. They
+    too are left as they were in the best epoch. Validation uses the same noise in each epoch.
+    Early stopping and the best epoch go by the ELBO, whatever the penalties are; no likelihood is estimated
+    here.
 
     Examples
     --------
@@ -182,13 +186,16 @@ def train(
     run_dir = Path(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
-    adam = torch.optim.Adam(vae.parameters(), lr=config.learning_rate, fused=True)
+    learnable = [*vae.parameters(), *objective.modules.to(fabric.device).parameters()]
+    adam = torch.optim.Adam(learnable, lr=config.learning_rate, fused=True)
     model, optimizer = fabric.setup(vae, adam)
     identity = _identity(vae, objective, data, config)
     if not resume:
         for old in (run_dir / "last.pt", run_dir / "best.pt", *run_dir.glob("events.out.tfevents.*")):
             old.unlink(missing_ok=True)
-    history, best = _restore(run_dir / "last.pt", vae, optimizer, identity, fabric.device)
+    history, best, best_penalties = _restore(
+        run_dir / "last.pt", vae, objective, optimizer, identity, fabric.device
+    )
     train_images = data.train.to(fabric.device)  # (n, channels, height, width) uint8
     valid_images = data.evaluation_images("valid", binarize=config.binarize).to(fabric.device)
 
@@ -208,6 +215,7 @@ def train(
             beta = config.beta(epoch)
 
             model.train()
+            objective.modules.train()
             torch.manual_seed(epoch_seed(config.seed, epoch, stream=_NOISE))
             epoch_batches = batches(
                 train_images,
@@ -221,7 +229,7 @@ def train(
             for step, x in enumerate(epoch_batches, start=1):  # x: (batch, channels, height, width) float32
                 terms = objective(model, x, beta=beta)  # scalars, means over the batch
                 optimizer.zero_grad()
-                fabric.backward(terms.loss)
+                fabric.backward(terms.loss + terms.auxiliary)
                 norm = fabric.clip_gradients(
                     model, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
                 )
@@ -242,11 +250,12 @@ def train(
                 raise _divergence(f"validation ELBO {row['valid_elbo']} after epoch {epoch}", run_dir)
             history = dataclasses.replace(history, rows=(*history.rows, row))
             if history.best_epoch == epoch:
-                best = {name: value.clone() for name, value in vae.state_dict().items()}
+                best, best_penalties = _copy(vae), _copy(objective.modules)
             _log(
                 row, board
             )  # before the checkpoint: an epoch that is repeated is shown once, by `purge_step`
-            _save(_checkpoint(vae, best, optimizer, history, identity), run_dir / "last.pt")
+            checkpoint = _checkpoint(vae, objective, best, best_penalties, optimizer, history, identity)
+            _save(checkpoint, run_dir / "last.pt")
             _write_atomically(run_dir / "history.csv", history.to_csv().encode())
             bar.update()
             bar.set_postfix_str(
@@ -257,6 +266,8 @@ def train(
     _save(best, run_dir / "best.pt")
     vae.load_state_dict(best)
     vae.eval()
+    objective.modules.load_state_dict(best_penalties)
+    objective.modules.eval()
     return history
 
 
@@ -266,6 +277,7 @@ def _validate(
 ) -> _Means:
     """Evaluate the objective on the validation images, with the same noise each time."""
     model.eval()
+    objective.modules.eval()
     torch.manual_seed(epoch_seed(config.seed, 0, stream=_VALIDATION))
     means = _Means()
     for x in images.split(config.batch_size):  # (batch, channels, height, width) float32
@@ -301,6 +313,7 @@ class _Means:
             **{f"penalty_{name}": value for name, value in terms.penalties.items()},
             "posterior_entropy": terms.posterior_entropy,
             "fisher_trace_mean": terms.fisher_trace_mean,
+            **terms.watched,
         }
         self.names = list(named)
         self.sums = self.sums + count * torch.stack([value.detach() for value in named.values()])
@@ -343,16 +356,24 @@ def _identity(
     }
 
 
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
 def _checkpoint(
     vae: nn.Module,
+    objective: Objective,
     best: dict[str, Tensor],
+    best_penalties: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
     history: History,
     identity: Mapping[str, str],
 ) -> dict[str, Any]:
     return {
         "model": vae.state_dict(),
+        "penalties": objective.modules.state_dict(),
         "best_model": best,
+        "best_penalties": best_penalties,
         "optimizer": optimizer.state_dict(),
         "epoch": len(history.rows),
         "history": dataclasses.asdict(history),
@@ -363,13 +384,14 @@ def _checkpoint(
 def _restore(
     path: Path,
     vae: VAE,
+    objective: Objective,
     optimizer: torch.optim.Optimizer,
     identity: Mapping[str, str],
     device: torch.device,
-) -> tuple[History, dict[str, Tensor]]:
-    """Load a checkpoint, if there is one, into model and optimizer; return its history and best weights."""
+) -> tuple[History, dict[str, Tensor], dict[str, Tensor]]:
+    """Load a checkpoint, if there is one; return its history, best weights and penalties' best state."""
     if not path.exists():
-        return History(vae.latent_dim), {}
+        return History(vae.latent_dim), {}, {}
     checkpoint = torch.load(path, map_location=device, weights_only=True)
     for part, now in identity.items():
         if (then := checkpoint["identity"][part]) != now:
@@ -379,9 +401,10 @@ def _restore(
                 "name another folder, or start anew with `resume=False`"
             )
     vae.load_state_dict(checkpoint["model"])
+    objective.modules.load_state_dict(checkpoint.get("penalties", {}))  # older runs had none with a state
     optimizer.load_state_dict(checkpoint["optimizer"])
     history = History(checkpoint["history"]["latent_dim"], tuple(checkpoint["history"]["rows"]))
-    return history, checkpoint["best_model"]
+    return history, checkpoint["best_model"], checkpoint.get("best_penalties", {})
 
 
 def _save(content: dict[str, Any], path: Path) -> None:

@@ -9,42 +9,10 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, distributions, nn
 
+from infoplane_torch.autoregressive_flow import InverseAutoregressiveFlow
+from infoplane_torch.priors import StandardNormal
 
-class StandardNormal(nn.Module):
-    """The prior p(z) = N(0, I).
-
-    Parameters
-    ----------
-    latent_dim : int
-        Dimension of z, at least 1.
-
-    Raises
-    ------
-    ValueError
-        If it is less.
-
-    Examples
-    --------
-    >>> from infoplane_torch.vae import StandardNormal
-    >>> StandardNormal(40)().event_shape
-    torch.Size([40])
-    """
-
-    loc: Tensor
-    scale: Tensor
-
-    def __init__(self, latent_dim: int) -> None:
-        super().__init__()
-        if latent_dim < 1:
-            raise ValueError(f"`latent_dim` must be at least 1, got {latent_dim}")
-        self.latent_dim = latent_dim
-        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
-        self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
-
-    def forward(self) -> distributions.Independent:
-        """Return the prior, of event shape (latent_dim,)."""
-        normal = distributions.Normal(self.loc, self.scale, validate_args=False)
-        return distributions.Independent(normal, 1, validate_args=False)
+__all__ = ["ForwardPass", "StandardNormal", "VAE", "evaluating"]
 
 
 class ForwardPass(NamedTuple):
@@ -85,6 +53,7 @@ class VAE(nn.Module):
 
     Notes
     -----
+    Posteriors, likelihoods and priors may be combined freely; `infoplane_torch.priors` has the priors.
     Calling the model gives the `ForwardPass` of a batch. How the model is trained is no part of it: see
     `infoplane_torch.objective`.
 
@@ -94,7 +63,8 @@ class VAE(nn.Module):
     >>> from infoplane_torch.likelihoods import Bernoulli
     >>> from infoplane_torch.networks import MLP
     >>> from infoplane_torch.posteriors import DiagonalGaussian
-    >>> from infoplane_torch.vae import VAE, StandardNormal
+    >>> from infoplane_torch.priors import StandardNormal
+    >>> from infoplane_torch.vae import VAE
     >>> model = VAE(DiagonalGaussian(MLP(64, 4)), Bernoulli(MLP(2, 64), (1, 8, 8)), StandardNormal(2))
     >>> model.sample(3).shape
     torch.Size([3, 1, 8, 8])
@@ -204,7 +174,7 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Give the mean image E[x|z] at the posterior mean of each image's code.
+        """Give the mean image E[x|z] at the posterior mean of each image's code, or the `center` of a flow.
 
         Parameters
         ----------
@@ -215,11 +185,13 @@ class VAE(nn.Module):
         -------
         Tensor of shape (B, *event_shape)
         """
-        return self.decode(self.encode(x).mean).mean
+        return self.decode(code_center(self.encode(x))).mean
 
     @torch.no_grad()
     def interpolate(self, start: Tensor, end: Tensor, *, steps: int = 8) -> Tensor:
         """Give mean images along the straight line between the posterior means of two batches.
+
+        Of a flow, which knows no mean, its `center` is taken.
 
         Parameters
         ----------
@@ -239,9 +211,24 @@ class VAE(nn.Module):
         """
         if steps < 2:
             raise ValueError(f"`steps` must be at least 2, got {steps}")
-        first, last = self.encode(start).mean, self.encode(end).mean
+        first, last = code_center(self.encode(start)), code_center(self.encode(end))
         weight = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None, None]
         return self.decode(torch.lerp(first, last, weight)).mean
+
+
+def code_center(posterior: distributions.Distribution) -> Tensor:
+    """The code that stands for each image: the posterior mean or, of a flow, which knows none, its `center`.
+
+    Parameters
+    ----------
+    posterior : torch.distributions.Distribution
+        q(z|x) of a batch of images.
+
+    Returns
+    -------
+    Tensor of shape (B, d)
+    """
+    return posterior.center if isinstance(posterior, InverseAutoregressiveFlow) else posterior.mean
 
 
 @contextmanager

@@ -278,7 +278,9 @@ def test_standard_errors_match_the_spread_over_repeats():
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:the Fisher information of `x` still rises")  # one sample in five of exp(−x⁴)
+@pytest.mark.filterwarnings(
+    "ignore:the Fisher information of `x` still rises"
+)  # one sample in five of exp(−x⁴)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_accuracy_and_coverage_at_a_thousand(family):
     """200 repeats: relative error of J within 1.5 efficiency bounds, coverage 95 % − 4 errors − 2 %."""

@@ -41,10 +41,13 @@ FLOORS = {
         ["plot"],
     ],
     "infoplane_torch": [
-        ["monte_carlo", "location_fisher", "information", "networks"],
-        ["posteriors", "likelihoods"],
+        [
+            "monte_carlo", "location_fisher", "information", "networks", "made", "autoregressive_flow",
+            "coupling_flow",
+        ],
+        ["posteriors", "likelihoods", "priors"],
         ["vae"],
-        ["penalties", "objective"],
+        ["penalties", "mutual_information", "objective"],
         ["presets"],
         ["data"],
         ["history", "training"],

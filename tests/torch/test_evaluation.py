@@ -13,10 +13,12 @@ from torch import nn
 from infoplane_torch import evaluation, presets
 from infoplane_torch.evaluation import (
     active_units,
+    aggregated_posterior_information,
     elbo,
     log_likelihood,
     negative_log_likelihood,
     plane_point,
+    variational_information,
 )
 from infoplane_torch.likelihoods import Bernoulli, Gaussian
 from infoplane_torch.networks import MLP
@@ -140,6 +142,7 @@ def test_a_penalty_never_enters_the_likelihood():
     source = inspect.getsource(evaluation)
     assert "infoplane_torch.objective" not in source
     assert "infoplane_torch.penalties" not in source
+    assert "infoplane_torch.mutual_information" not in source
 
 
 @pytest.mark.parametrize(
@@ -302,3 +305,104 @@ def test_results_are_frozen():
     bound = elbo(model, x)
     with pytest.raises(dataclasses.FrozenInstanceError):
         bound.kl = 0.0
+
+
+def gaussian_encoder(gain, sigma):
+    """A single code q(z|x) = N(gain·x, σ²), over standard normal x."""
+    encoder = MLP(1, 2, hidden=()).double()
+    model = VAE(DiagonalGaussian(encoder), Gaussian(MLP(1, 1, hidden=()).double(), (1,)), StandardNormal(1))
+    with torch.no_grad():
+        encoder[-1].weight.copy_(torch.tensor([[gain], [0.0]]))
+        encoder[-1].bias.copy_(torch.tensor([0.0, 2 * math.log(sigma)]))
+    return model.double()
+
+
+@pytest.mark.parametrize("signal_to_noise", [0.5, 3.0])
+def test_the_aggregated_information_of_a_gaussian_encoder_is_that_of_the_gaussian_channel(signal_to_noise):
+    n, sigma = 2000, 0.5
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(n, 1, generator=generator, dtype=torch.float64)
+    result = aggregated_posterior_information(gaussian_encoder(signal_to_noise * sigma, sigma), x)
+    exact = 0.5 * math.log(1 + signal_to_noise**2)
+    # q(z) of n images is within O(exp(I)/n) of that of all images.
+    slack = math.exp(exact) / n
+    assert abs(float(result.information) - exact) < 3 * result.information.standard_error + slack
+    variance = (signal_to_noise**2 + 1) * sigma**2
+    marginal = 0.5 * (variance - 1 - math.log(variance))
+    assert abs(float(result.marginal_kl) - marginal) < 4 * result.marginal_kl.standard_error + slack
+    assert float(result.kl) == pytest.approx(float(result.information + result.marginal_kl), abs=1e-9)
+    assert (result.information.n, result.information.d) == (n, 1)
+
+
+def test_the_standard_error_of_the_aggregated_information_is_its_spread_over_data_sets():
+    model = gaussian_encoder(1.0, 0.5)
+    generator = torch.Generator().manual_seed(4)
+    results = [
+        aggregated_posterior_information(
+            model, torch.randn(200, 1, generator=generator, dtype=torch.float64), seed=seed
+        ).information
+        for seed in range(200)
+    ]
+    spread = np.std([float(result) for result in results], ddof=1)
+    mean_error = np.mean([result.standard_error for result in results])
+    assert mean_error == pytest.approx(spread, rel=0.2)  # the spread is known to 1/√400 = 5 %
+
+
+@pytest.mark.parametrize("batch_size", [4, 7, 500])
+def test_codes_that_tell_all_images_apart_carry_log_n_and_codes_that_tell_none_carry_nothing(batch_size):
+    x = torch.arange(10, dtype=torch.float64)[:, None]
+    apart = aggregated_posterior_information(gaussian_encoder(1.0, 1e-3), x, batch_size=batch_size)
+    assert float(apart.information) == pytest.approx(math.log(10), abs=1e-9)
+    alike = aggregated_posterior_information(gaussian_encoder(0.0, 0.5), x, batch_size=batch_size)
+    assert float(alike.information) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_pairwise_density_of_gaussians_is_that_of_the_general_path():
+    generator = torch.Generator().manual_seed(0)
+    mean, z = torch.randn(2, 5, 3, generator=generator, dtype=torch.float64)
+    scale = torch.rand(5, 3, generator=generator, dtype=torch.float64) * 0.1 + 1e-3
+    diagonal = td.Independent(td.Normal(mean, scale), 1)
+    full = td.MultivariateNormal(mean, scale_tril=torch.diag_embed(scale))
+    fast, general = (evaluation._pairwise_log_prob(posterior, z) for posterior in (diagonal, full))
+    torch.testing.assert_close(fast, general, rtol=1e-9, atol=1e-6)
+    assert fast[1, 2].item() == pytest.approx(td.Normal(mean[2], scale[2]).log_prob(z[1]).sum().item())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, x: aggregated_posterior_information(model, x, batch_size=0),
+        lambda model, x: variational_information(model, model.posterior, num_samples=0),
+        lambda model, x: aggregated_posterior_information(model, x[:0]),
+    ],
+)
+def test_the_informations_name_what_is_wrong(call):
+    model, _ = presets.build(presets.vae(**SMALL))
+    with pytest.raises(ValueError, match=r"`(batch_size|num_samples|x)` must"):
+        call(model, binary_images())
+
+
+def test_the_informations_depend_on_their_seed_alone_and_disturb_nothing():
+    torch.manual_seed(0)
+    model, _ = presets.build(presets.vae(**SMALL))
+    reverse = nn.Sequential(nn.Dropout(0.5), DiagonalGaussian(MLP(16, 6, hidden=())))
+    state = torch.get_rng_state()
+    for measure in (
+        lambda seed: variational_information(model, reverse, num_samples=30, batch_size=8, seed=seed),
+        lambda seed: aggregated_posterior_information(model, binary_images(), seed=seed).kl,
+    ):
+        assert float(measure(0)) == float(measure(0)) != float(measure(1))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert reverse.training
+    assert model.training
+
+
+def test_active_units_of_a_flow_are_those_of_its_centers():
+    torch.manual_seed(0)
+    small = {"event_shape": (1, 4, 4), "latent_dim": 3, "hidden": (16,)}
+    config = presets.iaf_vae(**small, flow_steps=2, flow_hidden=(8,))
+    model, _ = presets.build(config)
+    x = torch.bernoulli(torch.full((40, 1, 4, 4), 0.5))
+    with torch.no_grad():
+        expected = int((model.encode(x).center.var(0) > 1e-4).sum())
+    assert 0 < expected == active_units(model, x, threshold=1e-4)

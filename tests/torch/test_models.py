@@ -2,19 +2,24 @@
 
 import itertools
 import json
+import math
 
 import pytest
 import torch
 from torch import nn
 
 from infoplane_torch import presets
+from infoplane_torch.evaluation import log_likelihood, plane_point
+from infoplane_torch.information import score
 from infoplane_torch.likelihoods import Bernoulli, Gaussian
 from infoplane_torch.networks import MLP
 from infoplane_torch.penalties import FisherInformation
 from infoplane_torch.posteriors import DiagonalGaussian
-from infoplane_torch.vae import VAE, StandardNormal, evaluating
+from infoplane_torch.priors import StandardNormal
+from infoplane_torch.vae import VAE, evaluating
 
 SMALL = {"event_shape": (1, 4, 4), "latent_dim": 3, "hidden": (16, 8)}
+FLOW = {"flow_steps": 2, "flow_hidden": (8,), "flow_context": 4, "pseudo_inputs": 5}
 CONFIGS = {
     "vae": presets.vae(**SMALL),
     "fae": presets.fae(20, 0.1, **SMALL),
@@ -28,6 +33,21 @@ CONFIGS = {
         penalties=(FisherInformation(20, 0.1), FisherInformation(5, 0.1, of="likelihood")),
         **SMALL,
     ),
+    "fae by a multiplier": presets.fae(5, 10.0, form="lagrangian", **SMALL),
+    "mae": presets.mae(2, 0.5, **SMALL),
+    "mae, gaussian, iaf": presets.mae(2, 0.5, likelihood="gaussian", posterior="iaf", **SMALL, **FLOW),
+    "weighted, with free bits": presets.vae(beta=2.0, free_bits=0.1, **SMALL),
+    "iaf_vae": presets.iaf_vae(**SMALL, **FLOW),
+    "iaf, controlled": presets.iaf_vae(penalties=(FisherInformation(20, 0.1),), **SMALL, **FLOW),
+    "full covariance, controlled": presets.fae(20, 0.1, posterior="full", **SMALL),
+} | {
+    f"{posterior}, {likelihood}, {prior}": presets.vae(
+        posterior=posterior, likelihood=likelihood, prior=prior, **SMALL, **FLOW
+    )
+    for posterior, likelihood, prior in [
+        *itertools.product(("diagonal", "full", "iaf"), ("bernoulli",), ("vamp", "realnvp")),
+        ("iaf", "gaussian", "vamp"),
+    ]
 }
 
 
@@ -57,8 +77,10 @@ def test_one_pass_has_the_promised_shapes(config):
 def test_gradients_reach_every_parameter(config):
     torch.manual_seed(0)
     model, objective = presets.build(config)
-    objective(model, images()).loss.backward()
-    silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    terms = objective(model, images())
+    (terms.loss + terms.auxiliary).backward()
+    named = [*model.named_parameters(), *objective.modules.named_parameters()]
+    silent = [name for name, p in named if p.grad is None or not p.grad.abs().sum() > 0]
     assert silent == []
 
 
@@ -93,6 +115,23 @@ def test_samples_reconstructions_and_interpolations_are_images_without_gradient(
     torch.testing.assert_close(lines[-1], model.reconstruct(x[2:4]))
     if config.likelihood == "bernoulli":
         assert set(model.sample(4).unique().tolist()) <= {0.0, 1.0}
+
+
+def test_a_model_in_evaluation_mode_gives_the_same_again(config):
+    model, _ = presets.build(config)
+    with evaluating(model, seed=1):
+        first = model(images())
+    with evaluating(model, seed=1):
+        again = model(images())
+    assert torch.equal(first.z, again.z)
+    assert torch.equal(model.reconstruct(images()), model.reconstruct(images()))
+    assert not model.sample(2).requires_grad
+
+
+def test_each_weight_is_saved_once_and_trained_once(config):
+    model, _ = presets.build(config)
+    names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
+    assert sorted(names) == sorted(model.state_dict())
 
 
 def test_decoding_many_samples_at_once_equals_decoding_them_one_by_one(config):
@@ -213,6 +252,73 @@ def test_evaluating_puts_modes_gradients_and_random_state_back():
     assert torch.is_grad_enabled()
 
 
+@pytest.mark.parametrize("prior", ["standard", "vamp", "realnvp"])
+@pytest.mark.parametrize("posterior", ["diagonal", "full", "iaf"])
+def test_the_likelihood_of_a_tiny_model_agrees_with_quadrature_over_its_codes(posterior, prior):
+    torch.manual_seed(0)
+    config = presets.vae(
+        event_shape=(1, 2, 2), latent_dim=2, hidden=(8,), posterior=posterior, prior=prior, **FLOW
+    )
+    model = presets.build(config)[0].double()
+    with torch.no_grad():
+        # Importance weights have a variance only if the posterior's tails reach as far as the prior's.
+        model.posterior.network[-1].bias[2:4] += 2.0  # log σ²
+    every_image = torch.tensor(list(itertools.product((0.0, 1.0), repeat=4)), dtype=torch.float64)
+    every_image = every_image.reshape(16, 1, 2, 2)
+    axis = torch.linspace(-18, 18, 181, dtype=torch.float64)
+    z = torch.cartesian_prod(axis, axis)
+    with torch.no_grad():
+        density = model.prior().log_prob(z).exp() * (axis[1] - axis[0]) ** 2  # (n,)
+        exact = (model.decode(z[:, None]).log_prob(every_image).exp() * density[:, None]).sum(0).log()
+        posterior = model.encode(every_image)
+        mass = posterior.log_prob(z[:, None]).exp().sum(0) * (axis[1] - axis[0]) ** 2
+    # Over all images the likelihoods sum to 1, over all codes each posterior, but for the tails beyond 18.
+    assert float(exact.exp().sum()) == pytest.approx(1.0, abs=1e-4)
+    torch.testing.assert_close(mass, torch.ones_like(mass), rtol=0, atol=1e-4)
+    result = log_likelihood(model, every_image, num_samples=1000, batch_size=16)
+    z_score = (result.log_likelihood - exact) / result.standard_error
+    assert float(z_score.abs().max()) < 4  # 16 images: 3.2 is passed in 2 % of runs
+
+
+def test_the_place_of_a_flow_in_the_plane_agrees_with_quadrature():
+    torch.manual_seed(0)
+    config = presets.iaf_vae(event_shape=(1, 2, 2), latent_dim=2, hidden=(8,), **FLOW)
+    model = presets.build(config)[0].double()
+    x = torch.bernoulli(torch.full((8, 1, 2, 2), 0.5, dtype=torch.float64))
+    axis = torch.linspace(-8, 8, 101, dtype=torch.float64)
+    z = torch.cartesian_prod(axis, axis)[:, None].expand(-1, 8, -1)
+    with torch.no_grad():
+        posterior = model.encode(x)
+        log_q = posterior.log_prob(z)
+        mass = log_q.exp() * (axis[1] - axis[0]) ** 2
+        trace = (mass * score(posterior, z).square().sum(-1)).sum(0).mean()
+        nats = -(mass * log_q).sum(0).mean()
+    point = plane_point(model, x, num_samples=1000)
+    # 8,000 draws: H is known to about sd 1/√8,000, J to sd 4/√8,000.
+    assert float(point.fisher_trace) == pytest.approx(float(trace), abs=4 * 4 / 8_000**0.5)
+    power = math.exp(float(nats)) / (2 * math.pi * math.e)
+    assert float(point.entropy_power) == pytest.approx(power, rel=4 / 8_000**0.5)
+    assert point.entropy_power.method == "monte carlo"
+
+
+def test_the_plain_presets_are_unchanged_by_the_choice_of_posteriors_and_priors():
+    torch.manual_seed(0)
+    model, _ = presets.build(presets.vae(**SMALL))
+    torch.manual_seed(0)
+    encoder, decoder = MLP(16, 6, hidden=(16, 8)), MLP(3, 16, hidden=(8, 16))
+    by_hand = VAE(DiagonalGaussian(encoder), Bernoulli(decoder, (1, 4, 4)), StandardNormal(3))
+    assert list(model.state_dict()) == list(by_hand.state_dict())
+    assert all(name.startswith(("posterior.network.", "likelihood.network.")) for name in model.state_dict())
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, by_hand.state_dict()[name])
+    old = {
+        key: value
+        for key, value in presets.vae(**SMALL).to_dict().items()
+        if key not in ("posterior", "prior", "flow_steps", "flow_hidden", "flow_context", "pseudo_inputs")
+    }
+    assert presets.ModelConfig.from_dict(old) == presets.vae(**SMALL)
+
+
 def test_the_presets_have_the_papers_sizes():
     model, objective = presets.build(presets.vae())
     hidden = 4 * (300 * 300 + 300)
@@ -241,7 +347,11 @@ def test_impossible_configurations_are_refused():
         presets.vae(latent_dim=0)
     with pytest.raises(ValueError, match="must be positive"):
         presets.vae(event_shape=())
-    for name in ("activation", "likelihood", "variance"):
+    with pytest.raises(ValueError, match=r"`flow_steps`, `flow_hidden`, .* must be positive, got 0"):
+        presets.iaf_vae(flow_steps=0)
+    with pytest.raises(ValueError, match="`latent_dim` must be at least 2"):
+        presets.vae(latent_dim=1, prior="realnvp")
+    for name in ("activation", "likelihood", "variance", "posterior", "prior"):
         with pytest.raises(ValueError, match=f"`{name}` must be one of"):
             presets.vae(**{name: "none of them"})
     with pytest.raises(TypeError, match="depth"):

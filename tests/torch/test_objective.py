@@ -9,7 +9,7 @@ from torch import distributions as td
 from infoplane_torch import presets
 from infoplane_torch.information import power_from_entropy
 from infoplane_torch.objective import Objective
-from infoplane_torch.penalties import FisherInformation
+from infoplane_torch.penalties import MMD, FisherInformation
 from infoplane_torch.vae import ForwardPass, StandardNormal
 
 SMALL = {"event_shape": (1, 4, 4), "latent_dim": 3, "hidden": (16,)}
@@ -104,3 +104,98 @@ def test_several_penalties_are_added_by_name():
     assert set(terms.penalties) == {"fisher_posterior", "fisher_likelihood"}
     torch.testing.assert_close(terms.penalties["fisher_likelihood"], torch.tensor(0.2 * 4))
     torch.testing.assert_close(terms.loss, -terms.elbo + sum(terms.penalties.values()))
+
+
+def test_beta_multiplies_the_kl_and_its_warm_up_but_not_the_elbo(x):
+    torch.manual_seed(0)
+    model, _ = presets.build(presets.vae(**SMALL))
+    torch.manual_seed(1)
+    terms = Objective(beta=4.0)(model, x, beta=0.25)
+    torch.manual_seed(1)
+    plain = Objective()(model, x)
+    torch.testing.assert_close(terms.loss, plain.loss)
+    assert torch.equal(terms.elbo, plain.elbo)
+    torch.manual_seed(1)
+    torch.testing.assert_close(Objective(beta=4.0)(model, x).loss, plain.loss + 3 * plain.kl)
+
+
+def test_free_bits_count_a_dimension_at_its_floor_and_leave_it_alone_there():
+    mean = torch.tensor([[0.1, 2.0, 0.0], [0.3, -1.0, 0.0]], requires_grad=True)
+
+    class Fixed(torch.nn.Module):
+        def forward(self, x):
+            posterior = td.Independent(td.Normal(mean, torch.ones(2, 3)), 1)
+            likelihood = td.Independent(td.Bernoulli(logits=torch.zeros(2, 1)), 1)
+            return ForwardPass(x, posterior, mean, likelihood, StandardNormal(3)())
+
+    # KL_i is the mean of μ²/2 over the batch: 0.025, 1.25 and 0.
+    terms = Objective(free_bits=0.5)(Fixed(), torch.ones(2, 1))
+    assert terms.kl.item() == pytest.approx(1.275, rel=1e-5)
+    assert terms.loss.item() == pytest.approx(math.log(2) + 0.5 + 1.25 + 0.5, rel=1e-5)
+    assert terms.elbo.item() == pytest.approx(-math.log(2) - 1.275, rel=1e-5)
+    terms.loss.backward()
+    torch.testing.assert_close(mean.grad, torch.tensor([[0.0, 1.0, 0.0], [0.0, -0.5, 0.0]]))
+
+
+def test_free_bits_of_a_posterior_that_is_no_product_are_a_clear_error():
+    class Correlated(torch.nn.Module):
+        def forward(self, x):
+            posterior = td.MultivariateNormal(torch.zeros(2, 3), torch.eye(3).expand(2, 3, 3))
+            likelihood = td.Independent(td.Bernoulli(logits=torch.zeros(2, 1)), 1)
+            prior = td.MultivariateNormal(torch.zeros(3), torch.eye(3))
+            return ForwardPass(x, posterior, torch.zeros(2, 3), likelihood, prior)
+
+    with pytest.raises(TypeError, match="posterior and prior must be torch's Independent, got Multivariate"):
+        Objective(free_bits=0.5)(Correlated(), torch.ones(2, 1))
+
+
+@pytest.mark.parametrize("name", ["beta", "free_bits"])
+@pytest.mark.parametrize("value", [-1.0, math.inf, math.nan])
+def test_wrong_options_are_named(name, value):
+    with pytest.raises(ValueError, match=f"`{name}` must be finite and not negative"):
+        Objective(**{name: value})
+
+
+def test_options_at_their_defaults_do_not_show_so_that_older_runs_are_recognised():
+    assert repr(Objective()) == "Objective(penalties={})"
+    penalty = "FisherInformation(target=20, weight=1.0, of='posterior', form='abs', reduction='mean')"
+    objective = Objective({"fisher_posterior": FisherInformation(20, 1.0)})
+    assert repr(objective) == f"Objective(penalties={{'fisher_posterior': {penalty}}})"
+    assert repr(Objective(beta=2.0, free_bits=0.1)) == "Objective(penalties={}, beta=2.0, free_bits=0.1)"
+
+
+def test_each_objective_has_a_multiplier_of_its_own(x):
+    config = presets.fae(20, 1.0, form="lagrangian", **SMALL)
+    torch.manual_seed(0)
+    model, first = presets.build(config)
+    _, second = presets.build(config)
+    terms = first(model, x)
+    assert set(terms.watched) == {"fisher_posterior_multiplier"}
+    assert float(first.modules["fisher_posterior"].multiplier) != 0
+    assert float(second.modules["fisher_posterior"].multiplier) == 0
+    assert first == second  # one description
+
+
+def test_penalties_without_a_state_add_no_module_nothing_to_watch_and_no_auxiliary_loss(x):
+    torch.manual_seed(0)
+    model, _ = presets.build(presets.vae(**SMALL))
+    objective = Objective({"fisher": FisherInformation(20, 1.0), "mmd": MMD(1.0)})
+    terms = objective(model, x)
+    assert len(objective.modules) == 0
+    assert terms.watched == {}
+    assert float(terms.auxiliary) == 0
+    assert not terms.auxiliary.requires_grad
+    torch.testing.assert_close(terms.loss, -terms.elbo + sum(terms.penalties.values()))
+
+
+def test_a_flow_is_watched_by_its_own_draws_and_its_information_only_in_evaluation():
+    config = presets.iaf_vae(
+        event_shape=(1, 4, 4), latent_dim=3, hidden=(16,), flow_steps=2, flow_hidden=(8,)
+    )
+    model, objective = presets.build(config)
+    x = torch.zeros(50, 1, 4, 4)
+    terms = objective(model, x)
+    assert math.isfinite(terms.posterior_entropy)
+    assert math.isnan(terms.fisher_trace_mean)
+    with torch.no_grad():
+        assert float(objective(model, x).fisher_trace_mean) > 0

@@ -8,7 +8,7 @@ from torch import distributions as td
 from torch import nn
 
 from infoplane_torch.objective import Objective
-from infoplane_torch.penalties import FisherInformation
+from infoplane_torch.penalties import MMD, FisherConstraint, FisherInformation
 from infoplane_torch.vae import VAE, ForwardPass, StandardNormal
 
 
@@ -165,3 +165,174 @@ def test_a_posterior_without_a_closed_form_is_controlled_by_monte_carlo():
 def test_wrong_options_are_named(options, named):
     with pytest.raises(ValueError, match=f"`{named}` must be"):
         FisherInformation(**options)
+
+
+def constrained_variance(penalty, *, d, steps=800):
+    """σ² after Adam has minimised KL + penalty, and the objective, whose multiplier has moved with it."""
+    model = VAE(FreeVariance(d, 1.0), Indifferent(), StandardNormal(d)).double()
+    objective = Objective({"fisher": penalty})
+    optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
+    x = torch.zeros(1, 1, dtype=torch.float64)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        objective(model, x).loss.backward()
+        optimiser.step()
+    return model.posterior.log_variance.detach().exp(), objective
+
+
+@pytest.mark.parametrize("target", [0.5, 5.0, 20.0])
+def test_the_lagrangian_meets_f_to_one_per_cent_where_a_small_weight_does_not(target):
+    d = 3
+    leaning, _ = constrained_variance(FisherInformation(target, 0.1), d=d, steps=300)
+    assert abs(float((1 / leaning).mean()) / target - 1) > 0.1
+    variance, objective = constrained_variance(FisherInformation(target, 10.0, form="lagrangian"), d=d)
+    assert float((1 / variance).mean()) == pytest.approx(target, rel=0.01)
+    # KL has the slope ½(σ² − 1) in each log σ², the gap −1 in all: so the multiplier ends at d/2 (1/F − 1).
+    multiplier = float(objective.modules["fisher"].multiplier)
+    assert multiplier == pytest.approx(d / 2 * (1 / target - 1), rel=0.03)
+
+
+def lagrangian(target=2.0, weight=10.0, **options):
+    return FisherConstraint(FisherInformation(target, weight, form="lagrangian", **options))
+
+
+def test_the_lagrangian_is_the_multiplier_times_the_gap_plus_the_squares_of_the_images_gaps():
+    posterior = gaussians([1.0], [0.25])  # J = 1 and 4
+    squares = (math.log(1 / 2) ** 2 + math.log(4 / 2) ** 2) / 2
+    constraint = lagrangian().eval()
+    assert float(constraint.of_distribution(posterior)) == pytest.approx(5 * squares, rel=1e-5)
+    constraint.multiplier.fill_(0.7)
+    expected = 0.7 * math.log(2.5 / 2) + 5 * squares
+    assert float(constraint.of_distribution(posterior)) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(("target", "gap"), [(2.4, math.log(2.5 / 2.4)), (2.0, 0.1), (20.0, -0.1)])
+def test_the_multiplier_moves_in_training_alone_by_a_hundredth_of_the_weighted_gap_up_to_a_tenth(target, gap):
+    posterior = gaussians([1.0], [0.25])  # J = 1 and 4
+    constraint = lagrangian(target, weight=10.0)
+    for count in (1, 2):
+        constraint.of_distribution(posterior)
+        assert float(constraint.multiplier) == pytest.approx(count * 10 / 100 * gap, rel=1e-4)
+    with torch.no_grad():
+        constraint.of_distribution(posterior)
+    constraint.eval().of_distribution(posterior)
+    assert float(constraint.multiplier) == pytest.approx(2 * 10 / 100 * gap, rel=1e-4)
+
+
+def test_the_gradient_of_the_lagrangian_is_that_of_the_multiplier_it_was_taken_with():
+    constraint = lagrangian(target=2.0, weight=10.0)
+    constraint.multiplier.fill_(0.3)
+    log_variance = torch.zeros(1, 1, requires_grad=True)
+    posterior = td.Independent(td.Normal(torch.zeros(1, 1), torch.exp(0.5 * log_variance)), 1)
+    constraint.of_distribution(posterior).backward()
+    assert log_variance.grad.item() == pytest.approx(-(0.3 + 10 * math.log(1 / 2)), rel=1e-5)
+
+
+def test_a_multiplier_survives_its_state_dict_and_carries_no_gradient():
+    first, second = lagrangian(), lagrangian()
+    first.of_distribution(gaussians([1.0]))
+    second.load_state_dict(first.state_dict())
+    assert torch.equal(first.multiplier, second.multiplier)
+    assert float(second.multiplier) != 0
+    assert not second.multiplier.requires_grad
+    assert list(second.parameters()) == []
+
+
+def test_the_constraint_acts_on_the_decoder_too():
+    forward = ForwardPass(
+        torch.zeros(1, 2), gaussians([1.0]), torch.zeros(1, 1), gaussians([0.1, 0.1]), StandardNormal(1)()
+    )
+    terms = lagrangian(target=10.0, of="likelihood")(forward)
+    assert float(terms.penalty) == pytest.approx(0, abs=1e-5)
+    assert terms.auxiliary is None
+    assert float(terms.watched["multiplier"]) == 0
+
+
+def test_a_lagrangian_without_a_place_for_its_multiplier_is_refused():
+    penalty = FisherInformation(2, 1.0, form="lagrangian")
+    with pytest.raises(ValueError, match=r"has a multiplier to keep: call FisherConstraint"):
+        penalty.of_distribution(gaussians([1.0]))
+    with pytest.raises(ValueError, match=r"`settings` must have form=\"lagrangian\", got 'abs'"):
+        FisherConstraint(FisherInformation(2, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"target": 0}, "target"), ({"weight": 0}, "weight"), ({"reduction": "none"}, "reduction")],
+)
+def test_a_constraint_that_cannot_be_met_is_refused(options, named):
+    with pytest.raises(ValueError, match=f"`{named}` must be .* with form"):
+        FisherInformation(**{"target": 1, "weight": 1, **options}, form="lagrangian")
+
+
+def naive_mmd(codes, draws, kernel):
+    """Σ over i ≠ j of k(z, z') + k(y, y') − 2 k(z, y'), over B (B − 1)."""
+    count = len(codes)
+    total = 0.0
+    for i in range(count):
+        for j in range(count):
+            if i != j:
+                total += float(kernel(codes[i] - codes[j]) + kernel(draws[i] - draws[j]))
+                total -= 2 * float(kernel(codes[i] - draws[j]))
+    return total / (count * (count - 1))
+
+
+@pytest.mark.parametrize("name", ["inverse multiquadratic", "gaussian"])
+def test_the_mmd_is_the_u_statistic_of_its_kernel(name):
+    generator = torch.Generator().manual_seed(1)
+    codes, draws = torch.randn(2, 7, 3, generator=generator, dtype=torch.float64)
+    c = 2 * 3 * 0.8**2
+    kernels = {
+        "inverse multiquadratic": lambda u: c / (c + u @ u),
+        "gaussian": lambda u: torch.exp(-u @ u / c),
+    }
+    value = MMD(2.5, kernel=name, scale=0.8).of_codes(codes + 1, draws)
+    assert float(value) == pytest.approx(2.5 * naive_mmd(codes + 1, draws, kernels[name]), rel=1e-10)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0])
+def test_the_mmd_is_unbiased_and_may_be_negative(shift):
+    # For codes N(m, I), |z − z'|² is 2χ² with or without the shift: with the Gaussian kernel exp(−|u|²/c),
+    # E k = (1 + 4/c)^(−d/2) exp(−δ²/(c + 4)), δ = 0 within a sample and |m| between the two.
+    d, count, repeats = 2, 20, 1000
+    c = 2 * d
+    generator = torch.Generator().manual_seed(2)
+    mean = torch.full((d,), shift)
+    values = torch.stack(
+        [
+            MMD(1.0, kernel="gaussian").of_codes(
+                torch.randn(count, d, generator=generator) + mean, torch.randn(count, d, generator=generator)
+            )
+            for _ in range(repeats)
+        ]
+    )
+    distance = float(mean.square().sum())
+    exact = 2 * (1 + 4 / c) ** (-d / 2) * (1 - math.exp(-distance / (c + 4)))
+    assert abs(float(values.mean()) - exact) < 4 * float(values.std()) / math.sqrt(repeats)
+    assert shift or bool((values < 0).any())
+
+
+def test_the_mmd_draws_codes_to_the_prior_and_ignores_a_single_image():
+    torch.manual_seed(0)
+    z = (torch.randn(200, 2) + 2).requires_grad_()
+    forward = ForwardPass(torch.zeros(200, 1), gaussians([1.0]), z, gaussians([1.0]), StandardNormal(2)())
+    MMD(1.0)(forward).backward()
+    assert bool((z.grad.mean(0) > 0).all())
+    single = forward._replace(z=z[:1])
+    assert MMD(1.0)(single).item() == 0
+
+
+def test_codes_and_draws_of_different_shapes_are_refused():
+    with pytest.raises(
+        ValueError, match=r"`codes` and `draws` must have one shape \(B, d\), got \(3, 2\) and"
+    ):
+        MMD(1.0).of_codes(torch.zeros(3, 2), torch.zeros(4, 2))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"weight": -1}, "weight"), ({"scale": 0}, "scale"), ({"kernel": "linear"}, "kernel")],
+)
+def test_wrong_options_of_the_mmd_are_named(options, named):
+    with pytest.raises(ValueError, match=f"`{named}` must be"):
+        MMD(**{"weight": 1, **options})

@@ -18,7 +18,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from infoplane_torch import presets, training
 from infoplane_torch.data import ImageData, load
 from infoplane_torch.history import History, TrajectoryPoint
+from infoplane_torch.mutual_information import MutualInformation
+from infoplane_torch.networks import MLP
 from infoplane_torch.objective import Objective
+from infoplane_torch.penalties import MMD, FisherInformation
+from infoplane_torch.posteriors import DiagonalGaussian
 from infoplane_torch.training import DivergenceError, TrainingConfig, train
 
 CONFIG = TrainingConfig(epochs=6, batch_size=32, warmup_epochs=3, patience=None, accelerator="cpu", seed=5)
@@ -391,3 +395,67 @@ def test_a_bad_configuration_is_a_clear_error(options, message):
 def test_an_empty_history_has_no_best_epoch():
     assert History(2).best_epoch == 0
     assert History(2).trajectory == []
+
+
+def build_with_state():
+    """A model under all kinds of penalties that have a state: a multiplier and a network."""
+    torch.manual_seed(0)
+    model, _ = presets.build(presets.vae(event_shape=(1, 8, 8), hidden=(16,), latent_dim=3))
+    reverse = DiagonalGaussian(MLP(64, 6, hidden=(16,)))
+    penalties = {
+        "fisher": FisherInformation(20, 1.0, form="lagrangian"),
+        "information": MutualInformation(2, 1.0, decode=model.decode, reverse=reverse),
+        "mmd": MMD(10.0),
+    }
+    return model, Objective(penalties, beta=2.0, free_bits=0.1)
+
+
+def run_with_state(digits, folder, epochs):
+    vae, objective = build_with_state()
+    config = dataclasses.replace(CONFIG, epochs=epochs)
+    return vae, objective, train(vae, objective, digits, config, folder, progress=False)
+
+
+def test_multipliers_and_networks_of_penalties_resume_to_the_same_bits(digits, tmp_path):
+    run_with_state(digits, tmp_path / "cut", 2)
+    vae, objective, history = run_with_state(digits, tmp_path / "cut", 4)
+    expected_vae, expected_objective, expected_history = run_with_state(digits, tmp_path / "whole", 4)
+    assert fingerprint(vae) == fingerprint(expected_vae)
+    assert fingerprint(objective.modules) == fingerprint(expected_objective.modules)
+    assert without_seconds(history) == without_seconds(expected_history)
+    _, fresh = build_with_state()
+    for name, value in objective.modules.state_dict().items():
+        assert not torch.equal(value, fresh.modules.state_dict()[name]), name
+    assert not objective.modules.training
+
+
+def test_penalties_are_left_as_they_were_in_the_best_epoch_of_the_model(digits, tmp_path):
+    few = dataclasses.replace(digits, train=digits.train[:32])  # overfits at once
+    config = dataclasses.replace(CONFIG, epochs=25, warmup_epochs=0, learning_rate=0.03)
+    vae, objective = build_with_state()
+    history = train(vae, objective, few, config, tmp_path / "long", progress=False)
+    assert history.best_epoch < 25
+    expected_vae, expected = build_with_state()
+    best = dataclasses.replace(config, epochs=history.best_epoch)
+    train(expected_vae, expected, few, best, tmp_path / "best", progress=False)
+    assert fingerprint(vae) == fingerprint(expected_vae)
+    assert fingerprint(objective.modules) == fingerprint(expected.modules)
+
+
+def test_what_penalties_let_see_is_in_the_history_and_the_best_weights_are_the_models_alone(digits, tmp_path):
+    vae, _, history = run_with_state(digits, tmp_path, 2)
+    for split in ("train", "valid"):
+        assert all(math.isfinite(row[f"{split}_information_bound"]) for row in history.rows)
+    # Validation leaves the multiplier where the epoch's last step took it.
+    first, second = history.column("valid_fisher_multiplier")
+    assert second < first < 0  # J is below F, and the pull towards it grows
+    assert set(torch.load(tmp_path / "best.pt", weights_only=True)) == set(vae.state_dict())
+
+
+def test_a_checkpoint_from_before_penalties_had_a_state_is_resumed(digits, tmp_path, uninterrupted):
+    run(digits, tmp_path, config=dataclasses.replace(CONFIG, epochs=3))
+    checkpoint = torch.load(tmp_path / "last.pt", weights_only=True)
+    assert checkpoint.pop("penalties") == checkpoint.pop("best_penalties") == {}
+    torch.save(checkpoint, tmp_path / "last.pt")
+    vae, history = run(digits, tmp_path)
+    assert_same_run(tmp_path, vae, history, uninterrupted)
