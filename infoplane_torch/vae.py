@@ -227,6 +227,13 @@ def code_center(posterior: distributions.Distribution) -> Tensor:
     Returns
     -------
     Tensor of shape (B, d)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infoplane_torch.vae import StandardNormal, code_center
+    >>> code_center(StandardNormal(2)())
+    tensor([0., 0.])
     """
     return posterior.center if isinstance(posterior, InverseAutoregressiveFlow) else posterior.mean
 
