@@ -15,7 +15,7 @@ from infoplane.estimators.copula import normal_scores
 from infoplane.estimators.copula_information import conditional_copula_information, copula_information
 from infoplane.estimators.entropy_sums import InformationFit, collapse, entropy_sum, plain_entropy
 from infoplane.estimators.shared_balls import shared_ball_information
-from infoplane.methods import estimator_of
+from infoplane.methods import TRUSTED_DIMENSIONS, estimator_of, unit_of
 from infoplane.sample import Sample, as_array
 
 # Ranks of n rows resolve log n less this for each pair of variables; some of it before, accuracy is lost.
@@ -24,8 +24,6 @@ _UNRESOLVED, _COARSE = 2.6, 3.5
 _STRONG = 2.0
 # Rise of the entropy with scale (`collapse`) from which points are taken to lie on a curve.
 _COLLAPSED = 0.4
-# Beyond this "auto" warns: only near-Gaussian shapes are measured well.
-_TRUSTED_DIMENSIONS = 10
 
 
 def mutual_information(
@@ -309,9 +307,9 @@ def _paired(method: str | Estimator, **arrays: ArrayLike) -> tuple[Sample, ...]:
     if not isinstance(estimator, Gaussian):
         for sample in (*samples, joint):
             sample.require_distinct_rows(str(method) if estimator is None else estimator.name)
-    if method == "auto" and joint.d > _TRUSTED_DIMENSIONS:
+    if method == "auto" and joint.d > TRUSTED_DIMENSIONS:
         warn(
-            f"in d = {joint.d} > {_TRUSTED_DIMENSIONS} dimensions taken together no method here resolves "
+            f"in d = {joint.d} > {TRUSTED_DIMENSIONS} dimensions taken together no method here resolves "
             "clustered or curved dependence: I may be low by nats, whatever the standard error says; compare "
             'with method="gaussian"'
         )
@@ -338,9 +336,7 @@ def _label(method: str | Estimator, estimator: Estimator) -> str:
 
 
 def _estimate(fit: InformationFit, samples: tuple[Sample, ...], base: float | None) -> Estimate:
-    if base is not None and not 1 < base < math.inf:
-        raise ValueError(f"`base` must be a number above 1, got {base!r}")
-    unit = 1.0 if base is None else math.log(base)
+    unit = unit_of(base)
     return Estimate(
         fit.value / unit,
         standard_error=fit.standard_error / unit,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
@@ -12,13 +11,16 @@ from infoplane.errors import warn
 from infoplane.estimate import Estimate, FisherShannonPoint, power_of_entropy
 from infoplane.estimators import Estimator
 from infoplane.estimators.base import covariance
-from infoplane.methods import entropy_estimate, fisher_estimator, trace_estimate
+from infoplane.methods import (
+    TRUSTED_DIMENSIONS,
+    entropy_estimate,
+    fisher_estimator,
+    trace_estimate,
+    unit_of,
+)
 from infoplane.sample import Sample, as_points
 
 Array = NDArray[np.float64]
-
-# Beyond this "auto" warns: only near-Gaussian shapes are measured well.
-_TRUSTED_DIMENSIONS = 10
 
 
 def entropy(
@@ -98,10 +100,9 @@ def entropy(
     >>> entropy(x)
     1.4193 ± 0.0071 (spacing, n=10000)
     """
-    if base is not None and not 1 < base < math.inf:
-        raise ValueError(f"`base` must be a number above 1, got {base!r}")
+    unit = unit_of(base)
     sample = _sample(x, method, weights, counts, ties, rng)
-    return entropy_estimate(method, sample, 1.0 if base is None else math.log(base))[0]
+    return entropy_estimate(method, sample, unit)[0]
 
 
 def entropy_power(
@@ -422,9 +423,9 @@ def _sample(
     rng: np.random.Generator | int | None,
 ) -> Sample:
     sample = Sample.of(x, weights=weights, counts=counts, ties=ties, rng=rng)
-    if method == "auto" and sample.d > _TRUSTED_DIMENSIONS:
+    if method == "auto" and sample.d > TRUSTED_DIMENSIONS:
         warn(
-            f"in d = {sample.d} > {_TRUSTED_DIMENSIONS} dimensions no method here resolves clustered or "
+            f"in d = {sample.d} > {TRUSTED_DIMENSIONS} dimensions no method here resolves clustered or "
             "curved data: H may be wrong by a nat and J low by half, whatever the standard errors say; "
             'compare with method="gaussian"'
         )

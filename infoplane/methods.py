@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -36,6 +37,8 @@ _FAMILIES: dict[str, Callable[[], Estimator]] = {
     "bound": Bound,
 }
 
+# Beyond this "auto" warns: only near-Gaussian shapes are measured well.
+TRUSTED_DIMENSIONS = 10
 # Below this many rows log-splines break up where kernels only blur.
 _LOGSPLINE_ROWS = 30
 # Below this many rows, and so many a dimension, the parts of a stack are too small to be fitted to; from this
@@ -72,6 +75,24 @@ def estimator_of(method: str | Estimator, *, also: tuple[str, ...] = ()) -> Esti
     if isinstance(method, type) or not isinstance(method, Estimator):
         raise TypeError(f"`method` must be a name or an estimator such as KNN(k=3), got {method!r}")
     return method
+
+
+def unit_of(base: float | None) -> float:
+    """The unit of entropy that a base of logarithms stands for, in nats.
+
+    Parameters
+    ----------
+    base : float or None
+        Above 1; None for e.
+
+    Raises
+    ------
+    ValueError
+        If it is not above 1.
+    """
+    if base is not None and not 1 < base < math.inf:
+        raise ValueError(f"`base` must be a number above 1, got {base!r}")
+    return 1.0 if base is None else math.log(base)
 
 
 def fisher_estimator(method: str | Estimator, sample: Sample) -> Estimator:

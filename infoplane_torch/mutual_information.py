@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from infoplane_torch.penalties import PenaltyTerms
+from infoplane_torch.penalties import PenaltyTerms, require_not_negative
 from infoplane_torch.vae import ForwardPass
 
 InformationForm = Literal["abs", "hinge"]
@@ -92,9 +92,7 @@ class MutualInformation(nn.Module):
         form: InformationForm = "abs",
     ) -> None:
         super().__init__()
-        for name, value in (("target", target), ("weight", weight)):
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")
+        require_not_negative(target=target, weight=weight)
         if form not in get_args(InformationForm):
             raise ValueError(f"`form` must be one of {get_args(InformationForm)}, got {form!r}")
         self.target, self.weight, self.form = target, weight, form

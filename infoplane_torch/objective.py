@@ -15,7 +15,13 @@ from infoplane_torch.information import (
     kl_divergence,
     power_from_entropy,
 )
-from infoplane_torch.penalties import FisherConstraint, FisherInformation, Penalty, PenaltyTerms
+from infoplane_torch.penalties import (
+    FisherConstraint,
+    FisherInformation,
+    Penalty,
+    PenaltyTerms,
+    require_not_negative,
+)
 from infoplane_torch.vae import ForwardPass
 
 # Draws by which J is watched where it has no closed form.
@@ -116,9 +122,7 @@ class Objective:
     free_bits: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, value in (("beta", self.beta), ("free_bits", self.free_bits)):
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")
+        require_not_negative(beta=self.beta, free_bits=self.free_bits)
         modules = {}
         for name, penalty in self.penalties.items():
             if isinstance(penalty, FisherInformation) and penalty.form == "lagrangian":

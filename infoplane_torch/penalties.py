@@ -56,6 +56,29 @@ class Penalty(Protocol):
         """
 
 
+def require_not_negative(**numbers: float) -> None:
+    """Refuse numbers that are negative or not finite.
+
+    Parameters
+    ----------
+    **numbers
+        By the names that messages call them.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+
+    Examples
+    --------
+    >>> from infoplane_torch.penalties import require_not_negative
+    >>> require_not_negative(target=20, weight=0.0)
+    """
+    for name, value in numbers.items():
+        if not 0 <= value < float("inf"):
+            raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")
+
+
 @dataclass(frozen=True)
 class FisherInformation:
     """Control of the Fisher information, λ |tr J − F|, in nats: eqs. (6)–(11) of the Fisher auto-encoder.
@@ -120,9 +143,7 @@ class FisherInformation:
     reduction: Reduction = "mean"
 
     def __post_init__(self) -> None:
-        for name, value in (("target", self.target), ("weight", self.weight)):
-            if not 0 <= value < float("inf"):
-                raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")
+        require_not_negative(target=self.target, weight=self.weight)
         for name, choice, choices in (
             ("of", self.of, get_args(Of)),
             ("form", self.form, get_args(Form)),
@@ -341,8 +362,7 @@ class MMD:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.weight < float("inf"):
-            raise ValueError(f"`weight` must be finite and not negative, got {self.weight!r}")
+        require_not_negative(weight=self.weight)
         if not 0 < self.scale < float("inf"):
             raise ValueError(f"`scale` must be finite and positive, got {self.scale!r}")
         if self.kernel not in get_args(Kernel):

@@ -161,8 +161,8 @@ class Bound:
             Least probability that it is above H.
         """
         fit = self.entropy(sample)
-        terms = fit.influence[np.isfinite(fit.influence)]
-        return fit.value + one_sided_reach(fit.standard_error, skewness(terms), terms.size, level)
+        count = int(np.isfinite(fit.influence).sum())
+        return fit.value + one_sided_reach(fit.standard_error, fit.skewness, count, level)
 
     def fisher_limit(self, sample: Sample, level: float = 0.95) -> float:
         """Lower confidence limit of tr J, in inverse squared units of the data.
@@ -175,8 +175,8 @@ class Bound:
             Least probability that it is below tr J.
         """
         fit = self.fisher(sample)
-        terms = fit.influence[np.isfinite(fit.influence)]
-        reach = one_sided_reach(fit.standard_error, -skewness(terms), terms.size, level)
+        count = int(np.isfinite(fit.influence).sum())
+        reach = one_sided_reach(fit.standard_error, -fit.skewness, count, level)
         return float(np.trace(fit.matrix)) - reach
 
     def score(self, sample: Sample, points: Array | None) -> Array:
