@@ -33,7 +33,7 @@ FLOORS = {
             "estimators.score_models", "estimators.mixture", "estimators.kernel_exponential",
             "estimators.independent_score", "estimators.stack", "estimators.density_stack",
             "estimators.bound", "estimators.copula", "estimators.weighted_knn", "estimators.cross_entropy",
-            "estimators.best_entropy", "estimators",
+            "estimators.mixture_neighbors", "estimators.best_entropy", "estimators",
             "estimators.entropy_sums", "estimators.shared_balls", "estimators.copula_information",
         ],
         ["methods"],

@@ -9,8 +9,9 @@ from infoplane.estimators.base import EntropyFit, Estimator
 from infoplane.estimators.copula import Copula
 from infoplane.estimators.cross_entropy import CrossEntropy
 from infoplane.estimators.entropy_only import EntropyOnly
+from infoplane.estimators.mixture_neighbors import MixtureCalibratedKNN
 from infoplane.estimators.spacing import Spacing, spacing_terms
-from infoplane.estimators.weighted_knn import best_neighbors
+from infoplane.estimators.weighted_knn import WeightedKNN, best_neighbors
 from infoplane.sample import Sample
 
 # Rows for each entry of a rotation, below which axes found in the data overfit by more than the error.
@@ -21,6 +22,8 @@ _UNRESOLVED = 3.0
 # covariance; in fewer the mixture is never the lowest, and costs more than all others.
 _MIXTURE_FROM = 8
 _ROWS_OF_MIXTURE = 50
+# The same, from which a mixture tells the bias of weighted neighbours better than a normal law.
+_ROWS_OF_CALIBRATION = 100
 
 
 @dataclass(frozen=True)
@@ -28,10 +31,11 @@ class BestEntropy(EntropyOnly):
     """The lowest of several entropy estimates whose biases are almost all positive, in nats.
 
     One variable is measured by `Spacing`. For more the candidates are nearest neighbours (`KNN` with k = 3 up
-    to d = 3, `WeightedKNN` beyond), the copula in given axes and, for n ≥ 2d², that in independent axes
-    (`Copula`), and, from d = 8 and n ≥ 50d², Gaussian mixtures (`CrossEntropy`). Each repairs what spoils
-    the others: curves and clusters, edges and tails of the variables, edges and tails of rotated variables,
-    distant clusters; and what is left of its bias is smoothing, which raises entropy.
+    to d = 3, `WeightedKNN` beyond, for n ≥ 100d² `MixtureCalibratedKNN`), the copula in given axes and, for
+    n ≥ 2d², that in independent axes (`Copula`), and, from d = 8 and n ≥ 50d², Gaussian mixtures
+    (`CrossEntropy`). Each repairs what spoils the others: curves and clusters, edges and tails of the
+    variables, edges and tails of rotated variables, distant clusters; and what is left of its bias is
+    smoothing, which raises entropy.
 
     Notes
     -----
@@ -69,6 +73,8 @@ class BestEntropy(EntropyOnly):
         if sample.d == 1:
             return (Spacing(),)
         neighbors = best_neighbors(sample.d)
+        if isinstance(neighbors, WeightedKNN) and sample.n >= _ROWS_OF_CALIBRATION * sample.d**2:
+            neighbors = MixtureCalibratedKNN()
         if sample.n < _ROWS_OF_ROTATION * sample.d**2:
             return neighbors, Copula()
         candidates = neighbors, Copula(), Copula(axes="independent")

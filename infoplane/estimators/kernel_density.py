@@ -25,7 +25,7 @@ from infoplane.mass import Mass
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
-_NU = 4.0
+TAIL_FREEDOM = 4.0
 _LOG_2PI = math.log(2 * math.pi)
 _NOWHERE = np.intp(-1)
 _EMPTY = -1e300
@@ -375,12 +375,16 @@ def student_background(z: Array) -> tuple[Array, Array, Array]:
         Where.
     """
     d = z.shape[1]
-    q = _NU + np.einsum("ij,ij->i", z, z)
-    constant = gammaln((_NU + d) / 2) - gammaln(_NU / 2) - 0.5 * d * math.log(_NU * math.pi)
-    log_density = constant - 0.5 * (_NU + d) * np.log(q / _NU)
-    score = -(_NU + d) * z / q[:, None]
-    jacobian = 2 / (_NU + d) * np.einsum("ia,ib->iab", score, score)
-    jacobian -= ((_NU + d) / q)[:, None, None] * np.eye(d)
+    q = TAIL_FREEDOM + np.einsum("ij,ij->i", z, z)
+    constant = (
+        gammaln((TAIL_FREEDOM + d) / 2)
+        - gammaln(TAIL_FREEDOM / 2)
+        - 0.5 * d * math.log(TAIL_FREEDOM * math.pi)
+    )
+    log_density = constant - 0.5 * (TAIL_FREEDOM + d) * np.log(q / TAIL_FREEDOM)
+    score = -(TAIL_FREEDOM + d) * z / q[:, None]
+    jacobian = 2 / (TAIL_FREEDOM + d) * np.einsum("ia,ib->iab", score, score)
+    jacobian -= ((TAIL_FREEDOM + d) / q)[:, None, None] * np.eye(d)
     return log_density, score, jacobian
 
 

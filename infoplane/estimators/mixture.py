@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from infoplane.estimators.kernel_density import student_background
+from infoplane.estimators.kernel_density import TAIL_FREEDOM, student_background
 from infoplane.estimators.score_models import Array, Field, squared_distances
 
 _LOG_2PI = math.log(2 * math.pi)
@@ -66,6 +66,27 @@ class Mixture:
             Where.
         """
         return _posterior(self._with_background(points)[0])[1]
+
+    def sample(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw rows, of shape (n, d), the background's among them.
+
+        Parameters
+        ----------
+        n : int
+            Number of rows.
+        rng : numpy.random.Generator
+            Draws them.
+        """
+        d = self.means.shape[1]
+        shares = (1 - self.background) * np.exp(self.log_weights)
+        component = rng.choice(len(shares) + 1, size=n, p=np.append(shares, 1 - shares.sum()))
+        rows: Array = rng.standard_normal((n, d))
+        for k, (mean, root) in enumerate(zip(self.means, self.roots, strict=True)):
+            own = component == k
+            rows[own] = mean + np.linalg.solve(root.T, rows[own].T).T
+        tails = component == len(shares)
+        rows[tails] *= np.sqrt(TAIL_FREEDOM / rng.chisquare(TAIL_FREEDOM, size=(int(tails.sum()), 1)))
+        return rows
 
     def field(self, points: Array) -> Field:
         """Score and Jacobian: s = Σ p_c s_c, ∇s + ssᵀ = Σ p_c (∇s_c + s_c s_cᵀ), p the posterior weights.
