@@ -26,7 +26,7 @@ HELD_OUT_LINE = ("gumbel", "skew normal", "hyperbolic secant", "two t")
 HELD_OUT = ("gumbel rotated", "gamma 4 rotated", "two t", "funnel", "shell")
 
 REPEATS = {1_000: 100, 10_000: 30, 100_000: 5}
-REPEATS_BEYOND = {"H": {1_000: 12, 10_000: 12}, "J": {1_000: 12, 10_000: 3}}
+REPEATS_BEYOND = {1_000: 12, 10_000: 12}
 PEERS_REPEATS = {1_000: 40, 10_000: 8, 100_000: 2}
 PEERS_REPEATS_BEYOND = {1_000: 12, 10_000: 3}
 
@@ -85,7 +85,7 @@ def accuracy(chosen: Callable[[Cell], bool]) -> dict[Cell, int]:
     """Repeats of each cell of the accuracy tables that is chosen."""
     plan = {}
     for quantity, family, d, n in subjects():
-        ours = REPEATS if d == 1 else REPEATS_BEYOND[quantity]
+        ours = REPEATS if d == 1 else REPEATS_BEYOND
         theirs = PEERS_REPEATS if d == 1 else PEERS_REPEATS_BEYOND
         for names, repeats in (
             (methods.own(quantity, d, n), ours[n]),
