@@ -23,11 +23,12 @@ from infoplane.measures import (
     fisher_trace,
     score,
 )
+from infoplane.trajectory import Trajectory, windows
 
 __all__ = [
     "entropy", "entropy_power", "fisher_information", "fisher_trace", "fisher_shannon", "score",
     "mutual_information", "conditional_entropy", "conditional_mutual_information",
-    "Estimate", "FisherShannonPoint",
+    "windows", "Estimate", "FisherShannonPoint", "Trajectory",
     "Estimator", "Gaussian", "KNN", "KDE", "Spacing", "LogSpline", "Copula",
     "WeightedKNN", "Stack", "Bound",
     "DegenerateSampleError", "InfoplaneWarning",

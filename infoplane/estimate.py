@@ -141,6 +141,26 @@ class Estimate(float):
         object.__setattr__(self, "_bias", number)
         return number
 
+    def with_standard_error(self, standard_error: float) -> Estimate:
+        """Return the same estimate with another standard error.
+
+        Parameters
+        ----------
+        standard_error : float
+            For example one that counts with correlated rows.
+        """
+        return Estimate(
+            float(self),
+            standard_error=standard_error,
+            method=self._method,
+            n=self._n,
+            d=self._d,
+            positive=self._positive,
+            bound=self._bound,
+            skewness=self._skewness,
+            bias=self._bias,
+        )
+
     def interval(
         self, level: float = 0.95, *, method: Literal["normal", "conservative"] = "normal"
     ) -> tuple[float, float]:

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     # A module may import only from lower floors, or from those listed before it on its own.
     "infoplane": [
-        ["errors", "limits", "estimate", "mass", "ties", "sample"],
+        ["errors", "limits", "long_run", "estimate", "mass", "ties", "sample"],
         [
             "kernels.jit", "kernels.exp", "kernels.pairs", "kernels.neighbors", "kernels.ranges",
             "kernels.binning",
@@ -37,8 +37,9 @@ FLOORS = {
             "estimators.entropy_sums", "estimators.shared_balls", "estimators.copula_information",
         ],
         ["methods"],
-        ["measures", "dependence"],
+        ["measures", "dependence", "trajectory"],
         ["plot"],
+        ["tabular", "cli"],
     ],
     "infoplane_torch": [
         [
