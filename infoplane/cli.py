@@ -39,30 +39,51 @@ class Measure:
 
     Rows with missing values are left out and counted. Exit status: 0 if everything was measured, 1 if a
     column was not, 2 if the file or an option is bad.
+
+    Parameters
+    ----------
+    file : Path
+        A .csv, .tsv, .txt, .npy, .npz or .parquet file.
+    columns : tuple of str, default ()
+        Columns to measure; all that hold numbers by default.
+    jointly : bool, default False
+        Take the columns as one vector instead of one by one.
+    method : str, default "auto"
+        auto, gaussian, knn, kde, spacing, logspline, stack, copula, weighted-knn or bound.
+    window : int, optional
+        Rows of a window: measure the trajectory of a signal instead of all rows at once.
+    step : int, optional
+        Rows from one window to the next; the width of a window by default.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded numbers: an error, or noise as wide as the rounding step.
+    seed : int, default 0
+        Of that noise.
+    level : float, default 0.95
+        Confidence level of the intervals in JSON and of the error bars of the plot.
+    plot : Path, optional
+        Draw the Fisher–Shannon plane to this .png, .svg or .pdf.
+    json : bool, default False
+        Print JSON instead of a table.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from infoplane.cli import Measure
+    >>> Measure(Path("data.csv")).method
+    'auto'
     """
 
     file: Annotated[Path, tyro.conf.Positional]
-    """A .csv, .tsv, .txt, .npy, .npz or .parquet file."""
     columns: tuple[str, ...] = ()
-    """Columns to measure; all that hold numbers by default."""
     jointly: bool = False
-    """Take the columns as one vector instead of one by one."""
     method: str = "auto"
-    """auto, gaussian, knn, kde, spacing, logspline, stack, copula, weighted-knn or bound."""
     window: int | None = None
-    """Rows of a window: measure the trajectory of a signal instead of all rows at once."""
     step: int | None = None
-    """Rows from one window to the next; the width of a window by default."""
     ties: Literal["raise", "dither"] = "raise"
-    """What becomes of rounded numbers: an error, or noise as wide as the rounding step."""
     seed: int = 0
-    """Of that noise."""
     level: float = 0.95
-    """Confidence level of the intervals in --json and of the error bars of --plot."""
     plot: Path | None = None
-    """Draw the Fisher–Shannon plane to this .png, .svg or .pdf."""
     json: bool = False
-    """Print JSON instead of a table."""
 
 
 @dataclass
