@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from numpy.typing import ArrayLike
 
 from infoplane.estimate import Estimate
+from infoplane.trajectory import Trajectory
 
 # Okabe and Ito's palette: distinct for every common form of colour blindness. Yellow is left out, being
 # too pale on white, and black is kept for the boundary.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+
+_LABELS = {
+    "entropy": "entropy H, nats",
+    "entropy_power": "entropy power N",
+    "fisher_trace": "Fisher information tr J",
+    "product": "N·tr J/d",
+}
+
+
+def _ink(strength: float) -> tuple[float, float, float]:
+    """The colour of text, faded towards that of the background: pictures follow light and dark styles."""
+    text, paper = (np.array(to_rgb(plt.rcParams[key])) for key in ("text.color", "axes.facecolor"))
+    red, green, blue = strength * text + (1 - strength) * paper
+    return float(red), float(green), float(blue)
 
 
 class PlanePoint(Protocol):
@@ -118,6 +137,84 @@ def plane(
     return ax
 
 
+def course(
+    trajectories: Trajectory | Mapping[str, Trajectory],
+    quantity: Literal["entropy", "entropy_power", "fisher_trace", "product"] = "entropy_power",
+    *,
+    times: ArrayLike | None = None,
+    level: float = 0.95,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one quantity of the windows of a signal against time, with a band of confidence.
+
+    Parameters
+    ----------
+    trajectories : Trajectory, or a mapping of them
+        What `windows` gives; a mapping names channels.
+    quantity : {"entropy", "entropy_power", "fisher_trace", "product"}, default "entropy_power"
+        What to draw; all but the entropy on a logarithmic scale.
+    times : array_like of shape (n,), optional
+        The time of each row of the signal, dates too; row numbers by default. A window stands at its last
+        row, when it was known.
+    level : float, default 0.95
+        Confidence level of the band, point by point.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes drawn on.
+
+    Raises
+    ------
+    ValueError
+        If the quantity is unknown, or `times` ends before the signal does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import windows
+    >>> from infoplane.plot import course
+    >>> ax = course(windows(np.random.default_rng(0).standard_normal(500), 100))
+    >>> ax.get_ylabel()
+    'entropy power N'
+    """
+    if quantity not in _LABELS:
+        raise ValueError(f"`quantity` must be one of {tuple(_LABELS)}, got {quantity!r}")
+    named = trajectories if isinstance(trajectories, Mapping) else {"": trajectories}
+    if ax is None:
+        ax = plt.subplots(figsize=(6.4, 3.6), layout="constrained")[1]
+    for i, (name, path) in enumerate(named.items()):
+        rows = path.stops - 1
+        if times is not None and np.size(times) <= rows.max():
+            raise ValueError(f"`times` must have at least {rows.max() + 1} entries, got {np.size(times)}")
+        places = rows if times is None else np.asarray(times)[rows]
+        estimates: list[Estimate] = [getattr(point, quantity) for point in path]
+        low, high = np.transpose([estimate.interval(level) for estimate in estimates])
+        color = COLORS[i % len(COLORS)]
+        ax.fill_between(places, low, high, color=color, alpha=0.22, linewidth=0)
+        ax.plot(places, [float(e) for e in estimates], color=color, linewidth=1.6, label=str(name) or None)
+    if quantity != "entropy":
+        ax.set_yscale("log")
+        bottom, top = ax.get_ylim()
+        ax.yaxis.set_major_locator(
+            LogLocator(subs=(1, 2, 5) if top > 5 * bottom else (1, 1.2, 1.5, 2, 3, 4, 6, 8))
+        )
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        ax.yaxis.set_minor_formatter(NullFormatter())
+    if isinstance(locator := ax.xaxis.get_major_locator(), AutoDateLocator):
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    ax.set_xlabel("row" if times is None else "")
+    ax.set_ylabel(_LABELS[quantity])
+    ax.grid(which="major", color=_ink(0.1), linewidth=0.6)
+    ax.set_axisbelow(True)
+    ax.spines[["top", "right"]].set_visible(False)
+    if any(named):
+        ax.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, fontsize="small")
+    return ax
+
+
 def _draw_ground(ax: Axes, every: Sequence[PlanePoint], products: Iterable[float]) -> None:
     """Axes, the forbidden region and the curves of constant product."""
     information = np.array([_information(point) for point in every])
@@ -134,16 +231,16 @@ def _draw_ground(ax: Axes, every: Sequence[PlanePoint], products: Iterable[float
     ax.set_xlabel("Fisher information per dimension, tr J/d")
     ax.set_ylabel("entropy power N")
     x = np.array([low, high])
-    ax.fill_between(x, np.full(2, bottom), 1 / x, color="0.5", alpha=0.25, linewidth=0, zorder=0)
-    ax.text(0.03, 0.04, "forbidden: N·tr J < d", transform=ax.transAxes, color="0.35", fontsize="small")
+    ax.fill_between(x, np.full(2, bottom), 1 / x, color=_ink(0.5), alpha=0.25, linewidth=0, zorder=0)
+    ax.text(0.03, 0.04, "forbidden: N·tr J < d", transform=ax.transAxes, color=_ink(0.65), fontsize="small")
     for product in products:
         boundary = product == 1
         ax.plot(
-            x, product / x, color="0.15" if boundary else "0.6", linewidth=1.2 if boundary else 0.8,
+            x, product / x, color=_ink(0.85) if boundary else _ink(0.4), linewidth=1.2 if boundary else 0.8,
             linestyle="-" if boundary else "--", zorder=1,
         )  # fmt: skip
         _label_curve(ax, product, (low, high), (bottom, top))
-    ax.grid(which="major", color="0.9", linewidth=0.6, zorder=0)
+    ax.grid(which="major", color=_ink(0.1), linewidth=0.6, zorder=0)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
 
@@ -157,7 +254,7 @@ def _label_curve(ax: Axes, product: float, x: tuple[float, float], y: tuple[floa
     name = "1 (Gaussian)" if product == 1 else f"{product:g}"
     ax.annotate(
         name, place, xytext=(4, 0) if at_right else (0, 5), textcoords="offset points", fontsize="x-small",
-        va="center" if at_right else "bottom", color="0.35", annotation_clip=False,
+        va="center" if at_right else "bottom", color=_ink(0.65), annotation_clip=False,
     )  # fmt: skip
 
 
@@ -166,7 +263,7 @@ def _draw_point(ax: Axes, point: PlanePoint, index: int, label: str | None, leve
     color = COLORS[index % len(COLORS)]
     ax.errorbar(
         [x], [y], xerr=_error(point.fisher_trace, level, point.d), yerr=_error(point.entropy_power, level, 1),
-        fmt=MARKERS[index % len(MARKERS)], color=color, markersize=6, markeredgecolor="white",
+        fmt=MARKERS[index % len(MARKERS)], color=color, markersize=6, markeredgecolor=_ink(0),
         markeredgewidth=0.6, elinewidth=1.2, capsize=2.5, label=label, zorder=4,
     )  # fmt: skip
 

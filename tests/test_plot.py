@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection
 
-from infoplane import Estimate, FisherShannonPoint
-from infoplane.plot import plane
+from infoplane import Estimate, FisherShannonPoint, windows
+from infoplane.plot import course, plane
 
 
 def point(power, trace, d=1, error=0.05):
@@ -84,3 +84,37 @@ def test_nothing_to_draw_and_wrong_labels_are_errors():
         plane()
     with pytest.raises(ValueError, match="`labels` must name 1 points, got 2"):
         plane([point(1.0, 1.0)], labels=["a", "b"])
+
+
+def test_a_course_is_drawn_at_the_last_rows_of_windows_with_its_intervals():
+    path = windows(np.random.default_rng(0).standard_normal(400), 100, method="gaussian")
+    ax = course(path, level=0.9)
+    (line,) = ax.get_lines()
+    np.testing.assert_array_equal(line.get_xdata(), [99, 199, 299, 399])
+    np.testing.assert_array_equal(line.get_ydata(), path.columns()["entropy_power"])
+    corners = ax.collections[0].get_paths()[0].vertices
+    for at, one in zip(line.get_xdata(), path, strict=True):
+        for end in one.entropy_power.interval(0.9):
+            assert np.isclose(corners, [at, end]).all(axis=1).any()
+
+
+def test_a_course_has_dates_and_names_of_channels():
+    paths = windows(np.random.default_rng(0).standard_normal((300, 2)), 100, method="gaussian")
+    days = np.datetime64("2020-01-01") + np.arange(300)
+    ax = course(paths, "entropy", times=days)
+    assert ax.get_yscale() == "linear"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["0", "1"]
+    assert ax.get_lines()[0].get_xdata()[0] == days[99]
+    with pytest.raises(ValueError, match="`times` must have at least 300 entries, got 299"):
+        course(paths, times=days[:-1])
+    with pytest.raises(ValueError, match="`quantity` must be one of"):
+        course(paths, "energy")
+
+
+def test_pictures_follow_dark_styles():
+    with plt.style.context("dark_background"):
+        ax = plane(point(1.0, 1.0))
+        boundary = ax.get_lines()[0]
+        assert min(plt.matplotlib.colors.to_rgb(boundary.get_color())) > 0.8
+    boundary = plane(point(1.0, 1.0)).get_lines()[0]
+    assert max(plt.matplotlib.colors.to_rgb(boundary.get_color())) < 0.2
