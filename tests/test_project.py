@@ -22,7 +22,7 @@ FLOORS = {
         ["errors", "limits", "long_run", "estimate", "mass", "ties", "sample"],
         [
             "kernels.jit", "kernels.exp", "kernels.pairs", "kernels.neighbors", "kernels.ranges",
-            "kernels.binning",
+            "kernels.binning", "kernels.splines",
         ],
         [
             "estimators.base", "estimators.kernel_density", "estimators.bandwidths",

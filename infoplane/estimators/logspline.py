@@ -59,7 +59,7 @@ class LogSpline:
     jump (uniform, exponential) its value means nothing and H is a little high (uniform, +0.02 nats at n =
     10³): a warning tells, mostly, from n = 500. Clusters separated by wide gaps are fitted one by one; fewer
     than ten points far from all others add nothing to J. Samples with far tails (Cauchy) are fitted in units
-    of asinh. Cost O(n log n), 0.03 s at n = 10³. Ties are refused. Do not use it for densities with spikes
+    of asinh. Cost O(n log n), 0.01 s at n = 10³. Ties are refused. Do not use it for densities with spikes
     or jumps inside the support.
 
     References

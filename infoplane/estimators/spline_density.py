@@ -6,9 +6,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
-from scipy.linalg import cho_factor, cho_solve
+
+from infoplane.kernels.splines import banded_gram, bilinear, local_basis, newton, times, weighted_sum
 
 Array = NDArray[np.float64]
 
@@ -55,6 +57,32 @@ class Field(NamedTuple):
     variance: Array
 
 
+class _Rows(NamedTuple):
+    """A spline basis, or a derivative of it, at some points: the first nonzero function and the values."""
+
+    first: NDArray[np.intp]
+    values: Array
+
+    @classmethod
+    def of(cls, knots: Array, points: Array, *, derivative: int = 0) -> _Rows:
+        return cls(*local_basis(points, knots, _DEGREE, derivative))
+
+    def __matmul__(self, vector: Array) -> Array:
+        product: Array = times(self.first, self.values, vector)
+        return product
+
+    def through(self, matrix: Array, other: _Rows | None = None) -> Array:
+        """lᵀ M r for each row l here and r there, at the same points."""
+        right = self.values if other is None else other.values
+        product: Array = bilinear(self.first, self.values, right, matrix)
+        return product
+
+    def gram(self, weights: Array, size: int) -> Array:
+        """Band of Σ w v vᵀ."""
+        band: Array = banded_gram(self.first, self.values, weights, size)
+        return band
+
+
 class _Average(NamedTuple):
     """Coefficients and inverse Hessian averaged over penalties."""
 
@@ -98,20 +126,16 @@ class SplineDensity:
 
     def __init__(self, x: Array, knots: int) -> None:
         self._knots = _place_knots(np.sort(x), min(knots, max(6, x.size // 2)))
-        ends = [self._knots[0]] * _DEGREE, [self._knots[-1]] * _DEGREE
+        self._all_knots = np.pad(self._knots, _DEGREE, mode="edge")
         size = self._knots.size + _DEGREE - 1
-        self._splines = BSpline(np.concatenate([ends[0], self._knots, ends[1]]), np.eye(size), _DEGREE)
         self._cells, self._cell_of, counts = _gather(x, self._knots)
         self._n, self._weights = x.size, counts / x.size
-        self._basis = self._splines(self._cells)
-        self._mean = self._weights @ self._basis
+        self._basis = _Rows.of(self._all_knots, self._cells)
+        self._mean: Array = weighted_sum(*self._basis, self._weights, size)
         nodes, self._quadrature = _quadrature(self._knots)
-        self._at_nodes = self._splines(nodes)
-        third = self._splines.derivative(3)(nodes)
-        start = -0.5 * ((nodes - x.mean()) / x.std()) ** 2 - math.log(x.std() * math.sqrt(2 * math.pi))
-        fits = self._path(
-            np.linalg.lstsq(self._at_nodes, start, rcond=None)[0], _weighted_gram(third, self._quadrature)
-        )
+        self._at_nodes = _Rows.of(self._all_knots, nodes)
+        third = _Rows.of(self._all_knots, nodes, derivative=3)
+        fits = self._path(self._normal(x.mean(), x.std()), third.gram(self._quadrature, size))
         evidence = np.array([fit.evidence for fit in fits])
         shares = np.exp(evidence - evidence.max())
         shares /= shares.sum()
@@ -123,7 +147,7 @@ class SplineDensity:
         """log f̂ for other points, normalised by a number taken from all coefficients (splines sum to one)."""
         theta = self._average.coefficients
         mass = self._quadrature @ np.exp(self._at_nodes @ theta)
-        return BSpline(self._splines.t, theta - math.log(mass), _DEGREE)
+        return BSpline(self._all_knots, theta - math.log(mass), _DEGREE)
 
     def own_field(self, *, smoother: bool = False) -> Field:
         """Leave-one-out density at every point of the sample, in its order.
@@ -134,19 +158,19 @@ class SplineDensity:
             With ten times the penalty, which is a little too smooth: what that changes, resolution limits.
         """
         theta, inverse = self._smoother if smoother else self._average
-        first = self._splines.derivative(1)(self._cells)
-        second = self._splines.derivative(2)(self._cells)
-        moved = (self._basis - self._mean) @ inverse / self._n
-        covariance = _weighted_gram(moved, self._n * self._weights)
-        leverage = np.einsum("ij,ij->i", self._basis, moved)
+        basis = self._basis
+        first, second = (_Rows.of(self._all_knots, self._cells, derivative=order) for order in (1, 2))
+        at_mean = inverse @ self._mean
+        covariance = inverse @ self._covariance @ inverse / self._n
+        leverage = (basis.through(inverse) - basis @ at_mean) / self._n
         # The average of several fits need not integrate to one.
         log_mass = math.log(self._quadrature @ np.exp(self._at_nodes @ theta))
         at_cells = Field(
-            self._basis @ theta - log_mass - leverage,
+            basis @ theta - log_mass - leverage,
             leverage,
-            first @ theta - np.einsum("ij,ij->i", first, moved),
-            second @ theta - np.einsum("ij,ij->i", second, moved),
-            np.einsum("ij,ij->i", first @ covariance, first),
+            first @ theta - (first.through(inverse, basis) - first @ at_mean) / self._n,
+            second @ theta - (second.through(inverse, basis) - second @ at_mean) / self._n,
+            first.through(covariance),
         )
         return Field(*(values[self._cell_of] for values in at_cells))
 
@@ -159,7 +183,14 @@ class SplineDensity:
             Where.
         """
         inside = np.clip(points, self._knots[0], self._knots[-1])
-        return self._splines.derivative(1)(inside) @ self._average.coefficients
+        return _Rows.of(self._all_knots, inside, derivative=1) @ self._average.coefficients
+
+    def _normal(self, center: float, width: float) -> Array:
+        """Coefficients of a normal law's log density: its blossom at the inner knots of each B-spline."""
+        u = (sliding_window_view(self._all_knots[1:-1], _DEGREE) - center) / width
+        # Σ_{i<j} u_i u_j over the number of pairs stands for x².
+        squares = (u.sum(axis=1) ** 2 - np.square(u).sum(axis=1)) / (_DEGREE * (_DEGREE - 1))
+        return -0.5 * squares - math.log(width * math.sqrt(2 * math.pi))
 
     def _path(self, theta: Array, penalty: Array) -> list[_Fit]:
         """Fits for falling λ, each started from the last, until prediction has clearly passed its best.
@@ -168,14 +199,21 @@ class SplineDensity:
         points, unseen by the quadrature, and at its start they bend a normal density to far tails.
         """
         fits: list[_Fit] = []
-        centred = self._basis - self._mean
         best = -math.inf
         for strength in _PENALTIES:
-            theta, inverse = self._newton(theta, strength * penalty)
-            moved = centred @ inverse
-            left_out = self._basis @ theta - np.einsum("ij,ij->i", self._basis, moved) / self._n
-            freedom = float(self._weights @ np.einsum("ij,ij->i", centred, moved))
-            evidence = self._n * float(self._weights @ left_out) - freedom
+            theta, inverse = newton(
+                theta,
+                *self._at_nodes,
+                self._quadrature,
+                self._mean,
+                strength * penalty,
+                _RIDGE,
+                _NEWTON_STEPS,
+            )
+            at_mean = inverse @ self._mean
+            leverage = (self._basis.through(inverse) - self._basis @ at_mean) / self._n
+            freedom = self._n * float(self._weights @ leverage)
+            evidence = self._n * float(self._weights @ (self._basis @ theta - leverage)) - freedom
             fits.append(_Fit(theta, inverse, freedom, evidence))
             best = max(best, evidence)
             if evidence < best - _HOPELESS and strength < _TRIED:
@@ -183,34 +221,14 @@ class SplineDensity:
         most = max(_FREEDOM[0] + _FREEDOM[1] * self._n, min(fit.freedom for fit in fits))
         return [fit for fit in fits if fit.freedom <= most]
 
-    def _newton(self, theta: Array, penalty: Array) -> tuple[Array, Array]:
-        """Minimise the penalised likelihood; the minimum and the inverse of the Hessian."""
-        value, mass = self._objective(theta, penalty)
-        for _ in range(_NEWTON_STEPS):
-            hessian = _weighted_gram(self._at_nodes, mass) + penalty
-            gradient = self._at_nodes.T @ mass - self._mean + penalty @ theta
-            # Scaled to a unit diagonal: the mass in a tail may be 1e-6 of that in the core.
-            unit = 1 / np.sqrt(np.diag(hessian) + _RIDGE**2)
-            scaled = hessian * unit * unit[:, None]
-            scaled[np.diag_indices_from(scaled)] += _RIDGE
-            factor = cho_factor(scaled)
-            step = unit * cho_solve(factor, unit * gradient)
-            decrement, length = float(gradient @ step), 1.0
-            while True:
-                new_value, new_mass = self._objective(theta - length * step, penalty)
-                # So near the minimum full steps converge, and the objective no longer resolves them.
-                if decrement < 1e-4 or new_value <= value - 1e-4 * length * decrement or length < 1e-6:
-                    break
-                length /= 2
-            theta, value, mass = theta - length * step, new_value, new_mass
-            if decrement < 1e-12:
-                break
-        return theta, unit[:, None] * cho_solve(factor, np.eye(unit.size)) * unit
-
-    def _objective(self, theta: Array, penalty: Array) -> tuple[float, Array]:
-        # A far too long step is to be refused, not to overflow.
-        mass = self._quadrature * np.exp(np.minimum(self._at_nodes @ theta, 300.0))
-        return float(mass.sum() - self._mean @ theta + 0.5 * theta @ penalty @ theta), mass
+    @property
+    def _covariance(self) -> Array:
+        """Covariance of a row of the basis over the sample."""
+        size = self._mean.size
+        band = self._basis.gram(self._weights, size)
+        full = sum(np.diag(band[k, : size - k], -k) for k in range(_DEGREE + 1))
+        covariance: Array = full + np.tril(full, -1).T - np.outer(self._mean, self._mean)
+        return covariance
 
 
 def _averaged(fits: list[_Fit], shares: Array) -> _Average:
@@ -250,7 +268,3 @@ def _quadrature(knots: Array) -> tuple[Array, Array]:
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     half = np.diff(knots)[:, None] / 2
     return (knots[:-1, None] + half * (1 + nodes)).ravel(), (half * weights).ravel()
-
-
-def _weighted_gram(rows: Array, weights: Array) -> Array:
-    return rows.T @ (weights[:, None] * rows)
