@@ -240,7 +240,13 @@ def vae(**options: Any) -> ModelConfig:
 
 
 def fae(
-    fisher: float, weight: float, *, form: Form = "abs", reduction: Reduction = "mean", **options: Any
+    fisher: float,
+    weight: float,
+    *,
+    form: Form = "abs",
+    reduction: Reduction = "mean",
+    num_samples: int = 256,
+    **options: Any,
 ) -> ModelConfig:
     """Configure the Fisher auto-encoder FAE(F): the baseline with λ |tr J(z|x) − F| on its encoder, eq. (8).
 
@@ -256,6 +262,8 @@ def fae(
     reduction : {"mean", "sum", "none"}, default "mean"
         What F counts. The mean over dimensions is the only reading in which the paper's F = 20 is "large",
         since tr J of the 40-dimensional prior is 40.
+    num_samples : int, default 256
+        Draws for each image if J has no closed form, as with ``posterior="iaf"``.
     **options
         Fields of `ModelConfig` to set otherwise.
 
@@ -269,7 +277,7 @@ def fae(
     >>> fae(20, 1.0).penalties[0].target
     20
     """
-    penalty = FisherInformation(fisher, weight, form=form, reduction=reduction)
+    penalty = FisherInformation(fisher, weight, form=form, reduction=reduction, num_samples=num_samples)
     return ModelConfig(**{"penalties": (penalty,), **options})
 
 
