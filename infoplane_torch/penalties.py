@@ -7,7 +7,7 @@ network of its own is a module that does the same, and may add what it learns by
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import torch
@@ -164,6 +164,15 @@ class FisherInformation:
                     raise ValueError(f'`{name}` must be positive with form="lagrangian", got {value!r}')
             if self.reduction == "none":
                 raise ValueError('`reduction` must be "mean" or "sum" with form="lagrangian", got \'none\'')
+
+    def __repr__(self) -> str:
+        """Name the options, `num_samples` only where it is set: by it older runs are recognised."""
+        shown = [
+            f"{option.name}={getattr(self, option.name)!r}"
+            for option in fields(self)
+            if option.name != "num_samples" or self.num_samples != option.default
+        ]
+        return f"FisherInformation({', '.join(shown)})"
 
     def __call__(self, forward: ForwardPass) -> Tensor:
         """Evaluate the penalty of one pass over a batch.
