@@ -56,7 +56,7 @@ def models_in_plane(
 
 
 def reconstructions(models: Mapping[str, VAE], images: Tensor) -> Figure:
-    """Draw images in a row, and below them the mean images E[x|z] that each model makes of them.
+    """Draw images in a row, and below them what each model reconstructs: E[x|z], or of a PixelCNN a sample.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, distributions
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
 from infoplane_torch.location_fisher import fisher_diagonal, fisher_matrix
 from infoplane_torch.monte_carlo import MonteCarlo, Quantity, draw, monte_carlo, require_density, score
@@ -290,7 +290,8 @@ def kl_divergence(
 ) -> Tensor:
     """Kullback–Leibler divergence KL(f ‖ g) = E_f[log f − log g] in nats.
 
-    In closed form where torch knows the pair, otherwise by Monte Carlo; the second may then be negative.
+    In closed form where torch knows the pair, and for a full covariance against a diagonal one; otherwise by
+    Monte Carlo, which may be negative.
 
     Parameters
     ----------
@@ -326,8 +327,25 @@ def kl_divergence(
     try:
         return distributions.kl_divergence(first, second)
     except NotImplementedError:
+        if isinstance(first, MultivariateNormal) and _is_diagonal_normal(second):
+            return _kl_from_full_covariance(first, second)
         z = draw(first, num_samples) if z is None else z
         return (first.log_prob(z) - second.log_prob(z)).mean(0)
+
+
+def _is_diagonal_normal(distribution: Distribution) -> bool:
+    return (
+        isinstance(distribution, Independent)
+        and type(distribution.base_dist) is Normal
+        and len(distribution.event_shape) == 1
+    )
+
+
+def _kl_from_full_covariance(first: MultivariateNormal, second: Distribution) -> Tensor:
+    """½ Σ_i [(Σ_ii + (μ_i − m_i)²)/v_i − 1 + log v_i] − ½ log det Σ, for N(μ, Σ) and N(m, diag v)."""
+    spread = first.scale_tril.square().sum(-1) + (first.mean - second.mean).square()
+    log_det = 2 * first.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+    return 0.5 * ((spread / second.variance - 1 + second.variance.log()).sum(-1) - log_det)
 
 
 def _dimension(distribution: Distribution) -> int:

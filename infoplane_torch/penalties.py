@@ -7,7 +7,7 @@ network of its own is a module that does the same, and may add what it learns by
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import torch
@@ -97,12 +97,16 @@ class FisherInformation:
     reduction : {"mean", "sum", "none"}, default "mean"
         What is compared with F: tr J/d, the mean over dimensions (1 for the standard normal prior); tr J;
         or each diagonal element J_ii by itself, the penalties summed over i.
+    num_samples : int, default 256
+        Draws for each image where J has no closed form, as that of a flow, at least 2. With few of them
+        E|J − F| also counts the noise of J.
 
     Raises
     ------
     ValueError
-        If `target` or `weight` is negative or not finite, an option is unknown, or the constraint cannot be
-        met: "lagrangian" needs a positive `target` and `weight`, and one number, the "mean" or the "sum".
+        If `target` or `weight` is negative or not finite, there are too few draws, an option is unknown, or
+        the constraint cannot be met: "lagrangian" needs a positive `target` and `weight`, and one number, the
+        "mean" or the "sum".
 
     Notes
     -----
@@ -141,9 +145,12 @@ class FisherInformation:
     of: Of = "posterior"
     form: Form = "abs"
     reduction: Reduction = "mean"
+    num_samples: int = 256
 
     def __post_init__(self) -> None:
         require_not_negative(target=self.target, weight=self.weight)
+        if self.num_samples < 2:
+            raise ValueError(f"`num_samples` must be at least 2, got {self.num_samples}")
         for name, choice, choices in (
             ("of", self.of, get_args(Of)),
             ("form", self.form, get_args(Form)),
@@ -157,6 +164,15 @@ class FisherInformation:
                     raise ValueError(f'`{name}` must be positive with form="lagrangian", got {value!r}')
             if self.reduction == "none":
                 raise ValueError('`reduction` must be "mean" or "sum" with form="lagrangian", got \'none\'')
+
+    def __repr__(self) -> str:
+        """Name the options, `num_samples` only where it is set: by it older runs are recognised."""
+        shown = [
+            f"{option.name}={getattr(self, option.name)!r}"
+            for option in fields(self)
+            if option.name != "num_samples" or self.num_samples != option.default
+        ]
+        return f"FisherInformation({', '.join(shown)})"
 
     def __call__(self, forward: ForwardPass) -> Tensor:
         """Evaluate the penalty of one pass over a batch.
@@ -205,7 +221,7 @@ class FisherInformation:
                 'form="lagrangian" has a multiplier to keep: call FisherConstraint(penalty), or an Objective '
                 "with this penalty, which makes one"
             )
-        fisher = fisher_trace(distribution, reduction=self.reduction)
+        fisher = fisher_trace(distribution, reduction=self.reduction, num_samples=self.num_samples)
         excess = fisher - self.target
         gap = excess.abs() if self.form == "abs" else (-excess).relu()
         per_image = gap.sum(-1) if self.reduction == "none" else gap
@@ -309,7 +325,8 @@ class FisherConstraint(nn.Module):
             If the distribution is discrete, like a Bernoulli likelihood.
         """
         settings = self.settings
-        ratio = fisher_trace(distribution, reduction=settings.reduction) / settings.target  # (B,)
+        fisher = fisher_trace(distribution, reduction=settings.reduction, num_samples=settings.num_samples)
+        ratio = fisher / settings.target  # (B,)
         gap = ratio.mean().log()
         multiplier = self.multiplier.clone()  # the gradient wants the old value, the next line is in place
         if self.training and torch.is_grad_enabled():

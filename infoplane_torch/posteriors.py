@@ -72,8 +72,7 @@ class FullCovarianceGaussian(nn.Module):
     Notes
     -----
     L is lower triangular with a positive diagonal; 2 log L_ii is clamped to ±14, as log σ² is elsewhere.
-    Its Fisher information is (L Lᵀ)⁻¹, in closed form. torch has no closed form of its KL divergence from an
-    `Independent` Normal, so the KL term of the objective is that of its single draw.
+    Its Fisher information (L Lᵀ)⁻¹ and its KL divergence from the standard normal prior are closed forms.
 
     Examples
     --------

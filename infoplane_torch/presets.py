@@ -10,7 +10,9 @@ from typing import Any, Literal, get_args
 
 from torch import nn
 
-from infoplane_torch.likelihoods import Bernoulli, Gaussian, Variance
+from infoplane_torch.conv_networks import ConvDecoder, ConvEncoder
+from infoplane_torch.likelihoods import Bernoulli, Gaussian, LogisticMixture, PixelCNN, Pixels, Variance
+from infoplane_torch.logistic_mixture import DiscretizedLogisticMixture
 from infoplane_torch.mutual_information import InformationForm, MutualInformation
 from infoplane_torch.networks import ACTIVATIONS, MLP
 from infoplane_torch.objective import Objective
@@ -20,8 +22,9 @@ from infoplane_torch.priors import RealNVPPrior, StandardNormal, VampPrior
 from infoplane_torch.vae import VAE
 
 PosteriorName = Literal["diagonal", "full", "iaf"]
-LikelihoodName = Literal["bernoulli", "gaussian"]
+LikelihoodName = Literal["bernoulli", "gaussian", "logistic_mixture", "pixel_cnn"]
 PriorName = Literal["standard", "vamp", "realnvp"]
+NetworkName = Literal["mlp", "gated_conv", "resnet"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +38,12 @@ class ModelConfig:
     latent_dim : int, default 40
         Dimension of the code.
     hidden : tuple of int, default (300, 300, 300, 300, 300)
-        Widths of the hidden layers, of the encoder and, in reverse, of the decoder.
+        Widths of the hidden layers of the "mlp" network, of the encoder and, in reverse, of the decoder.
     activation : str, default "elu"
-        One of `infoplane_torch.networks.ACTIVATIONS`.
-    likelihood : {"bernoulli", "gaussian"}, default "bernoulli"
-        For binary or for real-valued images.
+        One of `infoplane_torch.networks.ACTIVATIONS`; convolutional networks have their own.
+    likelihood : {"bernoulli", "gaussian", "logistic_mixture", "pixel_cnn"}, default "bernoulli"
+        For binary images, for real-valued ones, for the levels of grey or colour images; or a PixelCNN for
+        either kind of `pixels`.
     variance : {"scalar", "pixel", "predicted"}, default "scalar"
         The Gaussian likelihood's variance; a Bernoulli has none and ignores it.
     penalties : tuple of FisherInformation, default ()
@@ -66,6 +70,24 @@ class ModelConfig:
         Weight of the KL term.
     free_bits : float, default 0
         Floor of the KL of each dimension, in nats; for a diagonal posterior and the standard prior.
+    network : {"mlp", "gated_conv", "resnet"}, default "mlp"
+        Of the encoder and the decoder.
+    channels : tuple of int, default (32, 32, 64)
+        Feature maps of the levels of a convolutional network, each half as large as that before.
+    blocks : int, default 1
+        Its layers, or residual blocks, on each level.
+    pixels : {"bernoulli", "logistic_mixture"}, default "bernoulli"
+        What a "pixel_cnn" predicts of a pixel.
+    components : int, default 10
+        Logistics in the mixture of a pixel.
+    levels : int, default 256
+        Number of levels that such a pixel has: images hold k/(levels − 1).
+    pixel_channels : int, default 32
+        Feature maps of the "pixel_cnn", and of the context that it gets from the decoder.
+    pixel_layers : int, default 5
+        Its layers.
+    pixel_kernel : int, default 5
+        Its kernel size; that of the first layer is larger by 2.
 
     Raises
     ------
@@ -99,6 +121,15 @@ class ModelConfig:
     information_form: InformationForm = "abs"
     beta: float = 1.0
     free_bits: float = 0.0
+    network: NetworkName = "mlp"
+    channels: tuple[int, ...] = (32, 32, 64)
+    blocks: int = 1
+    pixels: Pixels = "bernoulli"
+    components: int = 10
+    levels: int = 256
+    pixel_channels: int = 32
+    pixel_layers: int = 5
+    pixel_kernel: int = 5
 
     def __post_init__(self) -> None:
         sizes = (*self.event_shape, self.latent_dim, *self.hidden)
@@ -120,16 +151,40 @@ class ModelConfig:
             ("variance", self.variance, get_args(Variance)),
             ("posterior", self.posterior, get_args(PosteriorName)),
             ("prior", self.prior, get_args(PriorName)),
+            ("network", self.network, get_args(NetworkName)),
+            ("pixels", self.pixels, get_args(Pixels)),
         ):
             if choice not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}, got {choice!r}")
+        self._require_image_sizes()
         controlled = [penalty.of for penalty in self.penalties]
         if len(set(controlled)) < len(controlled):
             raise ValueError(f"`penalties` must control different distributions, got {controlled}")
-        if "likelihood" in controlled and self.likelihood == "bernoulli":
+        if "likelihood" in controlled and self.likelihood != "gaussian":
             raise ValueError(
-                "`penalties` cannot control a Bernoulli likelihood: it is discrete and has no location "
-                'Fisher information; use likelihood="gaussian"'
+                f"`penalties` cannot control a {self.likelihood} likelihood: it is discrete and has no "
+                'location Fisher information; use likelihood="gaussian"'
+            )
+
+    def _require_image_sizes(self) -> None:
+        """Refuse sizes that a convolutional network, a logistic mixture or a PixelCNN cannot have."""
+        sizes = (*self.channels, self.blocks, self.components, self.pixel_channels, self.pixel_layers)
+        if not self.channels or min(sizes) < 1:
+            raise ValueError(
+                "`channels`, `blocks`, `components`, `pixel_channels` and `pixel_layers` must be positive, "
+                f"got {self.channels}, {self.blocks}, {self.components}, {self.pixel_channels} and "
+                f"{self.pixel_layers}"
+            )
+        if self.levels < 2 or self.pixel_kernel < 1 or self.pixel_kernel % 2 == 0:
+            raise ValueError(
+                "`levels` must be at least 2 and `pixel_kernel` odd and positive, got "
+                f"{self.levels} and {self.pixel_kernel}"
+            )
+        for_images = self.network != "mlp" or self.likelihood in ("logistic_mixture", "pixel_cnn")
+        if for_images and len(self.event_shape) != 3:
+            raise ValueError(
+                f"`event_shape` must be (channels, height, width) for network={self.network!r} and "
+                f"likelihood={self.likelihood!r}, got {self.event_shape}"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -185,7 +240,13 @@ def vae(**options: Any) -> ModelConfig:
 
 
 def fae(
-    fisher: float, weight: float, *, form: Form = "abs", reduction: Reduction = "mean", **options: Any
+    fisher: float,
+    weight: float,
+    *,
+    form: Form = "abs",
+    reduction: Reduction = "mean",
+    num_samples: int = 256,
+    **options: Any,
 ) -> ModelConfig:
     """Configure the Fisher auto-encoder FAE(F): the baseline with λ |tr J(z|x) − F| on its encoder, eq. (8).
 
@@ -201,6 +262,8 @@ def fae(
     reduction : {"mean", "sum", "none"}, default "mean"
         What F counts. The mean over dimensions is the only reading in which the paper's F = 20 is "large",
         since tr J of the 40-dimensional prior is 40.
+    num_samples : int, default 256
+        Draws for each image if J has no closed form, as with ``posterior="iaf"``.
     **options
         Fields of `ModelConfig` to set otherwise.
 
@@ -214,7 +277,7 @@ def fae(
     >>> fae(20, 1.0).penalties[0].target
     20
     """
-    penalty = FisherInformation(fisher, weight, form=form, reduction=reduction)
+    penalty = FisherInformation(fisher, weight, form=form, reduction=reduction, num_samples=num_samples)
     return ModelConfig(**{"penalties": (penalty,), **options})
 
 
@@ -277,6 +340,41 @@ def iaf_vae(**options: Any) -> ModelConfig:
     return ModelConfig(**{"posterior": "iaf", **options})
 
 
+def pixel_vae(**options: Any) -> ModelConfig:
+    """Configure a PixelVAE: a gated PixelCNN over binary images, with the code's decoder as its context.
+
+    Convolutional networks of three levels of 32, 32 and 64 feature maps, 64 latent dimensions, a PixelCNN of
+    32 feature maps with a first layer of 7 × 7 and four of 5 × 5.
+
+    Parameters
+    ----------
+    **options
+        Fields of `ModelConfig` to set otherwise; ``penalties`` make it a Fisher auto-encoder,
+        ``pixels="logistic_mixture"`` one for grey or colour images.
+
+    Returns
+    -------
+    ModelConfig
+
+    Notes
+    -----
+    The sizes are those of the model for MNIST in Gulrajani et al., where the number of layers varies. Their
+    convolutions are followed by a ReLU, these are gated; and there the context joins the image, here it
+    enters each layer.
+
+    References
+    ----------
+    Gulrajani et al., "PixelVAE: a latent variable model for natural images" (2017).
+
+    Examples
+    --------
+    >>> from infoplane_torch.presets import pixel_vae
+    >>> pixel_vae(latent_dim=16).likelihood
+    'pixel_cnn'
+    """
+    return ModelConfig(**{"likelihood": "pixel_cnn", "network": "gated_conv", "latent_dim": 64, **options})
+
+
 def build(config: ModelConfig) -> tuple[VAE, Objective]:
     """Make the freshly initialised model and the objective that a configuration describes.
 
@@ -301,31 +399,47 @@ def build(config: ModelConfig) -> tuple[VAE, Objective]:
     model = VAE(posterior, _likelihood(config), _prior(config, posterior))
     penalties: dict[str, Penalty] = {f"fisher_{penalty.of}": penalty for penalty in config.penalties}
     if config.information is not None:
-        pixels = math.prod(config.event_shape)
-        network = MLP(pixels, 2 * config.latent_dim, hidden=config.hidden, activation=config.activation)
         penalties["information"] = MutualInformation(
             config.information,
             config.information_weight,
             decode=model.decode,
-            reverse=DiagonalGaussian(network),
+            reverse=DiagonalGaussian(_encoder(config, 2 * config.latent_dim)),
             form=config.information_form,
         )
     return model, Objective(penalties, beta=config.beta, free_bits=config.free_bits)
 
 
-def _posterior(config: ModelConfig) -> nn.Module:
-    latent = config.latent_dim
-
-    def encoder(outputs: int) -> MLP:
+def _encoder(config: ModelConfig, outputs: int) -> nn.Module:
+    if config.network == "mlp":
         pixels = math.prod(config.event_shape)
         return MLP(pixels, outputs, hidden=config.hidden, activation=config.activation)
+    return ConvEncoder(
+        config.event_shape, outputs, kind=config.network, channels=config.channels, blocks=config.blocks
+    )
 
+
+def _decoder(config: ModelConfig, out_channels: int) -> nn.Module:
+    if config.network == "mlp":
+        outputs = out_channels * math.prod(config.event_shape[1:])
+        return MLP(config.latent_dim, outputs, hidden=config.hidden[::-1], activation=config.activation)
+    return ConvDecoder(
+        config.latent_dim,
+        config.event_shape,
+        out_channels,
+        kind=config.network,
+        channels=config.channels,
+        blocks=config.blocks,
+    )
+
+
+def _posterior(config: ModelConfig) -> nn.Module:
+    latent = config.latent_dim
     if config.posterior == "diagonal":
-        return DiagonalGaussian(encoder(2 * latent))
+        return DiagonalGaussian(_encoder(config, 2 * latent))
     if config.posterior == "full":
-        return FullCovarianceGaussian(encoder(FullCovarianceGaussian.outputs(latent)), latent)
+        return FullCovarianceGaussian(_encoder(config, FullCovarianceGaussian.outputs(latent)), latent)
     return IAFPosterior(
-        encoder(2 * latent + config.flow_context),
+        _encoder(config, 2 * latent + config.flow_context),
         latent,
         config.flow_context,
         steps=config.flow_steps,
@@ -335,12 +449,28 @@ def _posterior(config: ModelConfig) -> nn.Module:
 
 
 def _likelihood(config: ModelConfig) -> nn.Module:
-    pixels = math.prod(config.event_shape)
-    outputs = 2 * pixels if (config.likelihood, config.variance) == ("gaussian", "predicted") else pixels
-    decoder = MLP(config.latent_dim, outputs, hidden=config.hidden[::-1], activation=config.activation)
+    shape, channels = config.event_shape, config.event_shape[0]
     if config.likelihood == "bernoulli":
-        return Bernoulli(decoder, config.event_shape)
-    return Gaussian(decoder, config.event_shape, variance=config.variance)
+        return Bernoulli(_decoder(config, channels), shape)
+    if config.likelihood == "gaussian":
+        maps = 2 * channels if config.variance == "predicted" else channels
+        return Gaussian(_decoder(config, maps), shape, variance=config.variance)
+    if config.likelihood == "logistic_mixture":
+        maps = DiscretizedLogisticMixture.outputs(channels, config.components)
+        return LogisticMixture(
+            _decoder(config, maps), shape, components=config.components, levels=config.levels
+        )
+    return PixelCNN(
+        _decoder(config, config.pixel_channels),
+        shape,
+        config.pixel_channels,
+        pixels=config.pixels,
+        components=config.components,
+        levels=config.levels,
+        channels=config.pixel_channels,
+        layers=config.pixel_layers,
+        kernel_size=config.pixel_kernel,
+    )
 
 
 def _prior(config: ModelConfig, posterior: nn.Module) -> nn.Module:
@@ -353,7 +483,7 @@ def _prior(config: ModelConfig, posterior: nn.Module) -> nn.Module:
             config.event_shape,
             latent,
             components=config.pseudo_inputs,
-            unit_interval=config.likelihood == "bernoulli",
+            unit_interval=config.likelihood != "gaussian",
         )
     return RealNVPPrior(
         latent, couplings=config.flow_steps, hidden=config.flow_hidden, activation=config.activation

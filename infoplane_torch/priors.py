@@ -10,6 +10,9 @@ from torch import Tensor, distributions, nn
 
 from infoplane_torch.coupling_flow import Coupling, RealNVP
 
+# How far pseudo-inputs that start from images stay away from black and white.
+_EDGE = 0.05
+
 
 class StandardNormal(nn.Module):
     """The prior p(z) = N(0, I).
@@ -73,8 +76,8 @@ class VampPrior(nn.Module):
     Notes
     -----
     The log density is a log-sum-exp over components; it takes K·d numbers for each code. Each call encodes
-    the pseudo-inputs anew. *When not to use it:* with a flow as posterior, whose density at the codes of
-    others costs up to d passes for each component.
+    the pseudo-inputs anew. They start at random; `initialize` puts them on images. *When not to use it:* with
+    a flow as posterior, whose density at the codes of others costs up to d passes for each component.
 
     References
     ----------
@@ -111,6 +114,34 @@ class VampPrior(nn.Module):
         self.unit_interval = unit_interval
         self.pseudo_inputs = nn.Parameter(torch.randn(components, *event_shape))
         self.register_buffer("logits", torch.zeros(components), persistent=False)
+
+    @torch.no_grad()
+    def initialize(self, images: Tensor) -> None:
+        """Start the pseudo-inputs from images, for example from random ones of the training set.
+
+        Parameters
+        ----------
+        images : Tensor of shape (K, *event_shape)
+            One image for each component. With ``unit_interval``, values are first drawn in from [0, 1] to
+            [0.05, 0.95], since at 0 and 1 the sigmoid has no gradient.
+
+        Raises
+        ------
+        ValueError
+            If `images` has another shape, or values outside of [0, 1] with ``unit_interval``.
+        """
+        if images.shape != self.pseudo_inputs.shape:
+            raise ValueError(
+                f"`images` must have shape {tuple(self.pseudo_inputs.shape)}, got {tuple(images.shape)}"
+            )
+        images = images.to(self.pseudo_inputs)
+        if self.unit_interval:
+            if not 0 <= float(images.min()) <= float(images.max()) <= 1:
+                raise ValueError(
+                    f"`images` must lie in [0, 1], got [{float(images.min()):g}, {float(images.max()):g}]"
+                )
+            images = (_EDGE + (1 - 2 * _EDGE) * images).logit()
+        self.pseudo_inputs.copy_(images)
 
     def forward(self) -> distributions.MixtureSameFamily:
         """Return the prior, of event shape (latent_dim,)."""

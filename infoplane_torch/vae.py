@@ -168,6 +168,11 @@ class VAE(nn.Module):
         Returns
         -------
         Tensor of shape (n, *event_shape)
+
+        Raises
+        ------
+        NotImplementedError
+            If E[x|z] is asked of a likelihood that does not know it, like a PixelCNN.
         """
         likelihood = self.decode(self.prior().sample((n,)))
         return likelihood.mean if mean else likelihood.sample()
@@ -175,6 +180,9 @@ class VAE(nn.Module):
     @torch.no_grad()
     def reconstruct(self, x: Tensor) -> Tensor:
         """Give the mean image E[x|z] at the posterior mean of each image's code, or the `center` of a flow.
+
+        A PixelCNN, which knows no mean, gives a sample of p(x|z): all that it shares with x is what the code
+        holds.
 
         Parameters
         ----------
@@ -185,13 +193,13 @@ class VAE(nn.Module):
         -------
         Tensor of shape (B, *event_shape)
         """
-        return self.decode(code_center(self.encode(x))).mean
+        return shown_image(self.decode(code_center(self.encode(x))))
 
     @torch.no_grad()
     def interpolate(self, start: Tensor, end: Tensor, *, steps: int = 8) -> Tensor:
         """Give mean images along the straight line between the posterior means of two batches.
 
-        Of a flow, which knows no mean, its `center` is taken.
+        Of a flow, which knows no mean, its `center` is taken, and of a PixelCNN a sample.
 
         Parameters
         ----------
@@ -213,7 +221,7 @@ class VAE(nn.Module):
             raise ValueError(f"`steps` must be at least 2, got {steps}")
         first, last = code_center(self.encode(start)), code_center(self.encode(end))
         weight = torch.linspace(0, 1, steps, dtype=first.dtype, device=first.device)[:, None, None]
-        return self.decode(torch.lerp(first, last, weight)).mean
+        return shown_image(self.decode(torch.lerp(first, last, weight)))
 
 
 def code_center(posterior: distributions.Distribution) -> Tensor:
@@ -236,6 +244,31 @@ def code_center(posterior: distributions.Distribution) -> Tensor:
     tensor([0., 0.])
     """
     return posterior.center if isinstance(posterior, InverseAutoregressiveFlow) else posterior.mean
+
+
+def shown_image(likelihood: distributions.Distribution) -> Tensor:
+    """The image that stands for each code: E[x|z] or, where it has no closed form as of a PixelCNN, a sample.
+
+    Parameters
+    ----------
+    likelihood : torch.distributions.Distribution
+        p(x|z) of a batch of codes.
+
+    Returns
+    -------
+    Tensor of shape (*batch_shape, *event_shape)
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infoplane_torch.vae import shown_image
+    >>> shown_image(torch.distributions.Bernoulli(torch.tensor([0.2, 0.7])))
+    tensor([0.2000, 0.7000])
+    """
+    try:
+        return likelihood.mean
+    except NotImplementedError:
+        return likelihood.sample()
 
 
 @contextmanager

@@ -44,7 +44,7 @@ FLOORS = {
     "infoplane_torch": [
         [
             "monte_carlo", "location_fisher", "information", "networks", "made", "autoregressive_flow",
-            "coupling_flow",
+            "coupling_flow", "conv_networks", "logistic_mixture", "pixel_cnn",
         ],
         ["posteriors", "likelihoods", "priors"],
         ["vae"],

@@ -161,6 +161,7 @@ def test_options_at_their_defaults_do_not_show_so_that_older_runs_are_recognised
     penalty = "FisherInformation(target=20, weight=1.0, of='posterior', form='abs', reduction='mean')"
     objective = Objective({"fisher_posterior": FisherInformation(20, 1.0)})
     assert repr(objective) == f"Objective(penalties={{'fisher_posterior': {penalty}}})"
+    assert repr(FisherInformation(20, 1.0, num_samples=8)) == penalty[:-1] + ", num_samples=8)"
     assert repr(Objective(beta=2.0, free_bits=0.1)) == "Objective(penalties={}, beta=2.0, free_bits=0.1)"
 
 

@@ -1,6 +1,7 @@
 """The Fisher-information penalty, and where it takes the variance."""
 
 import math
+import typing
 
 import pytest
 import torch
@@ -336,3 +337,33 @@ def test_codes_and_draws_of_different_shapes_are_refused():
 def test_wrong_options_of_the_mmd_are_named(options, named):
     with pytest.raises(ValueError, match=f"`{named}` must be"):
         MMD(**{"weight": 1, **options})
+
+
+@pytest.mark.parametrize("form", ["abs", "lagrangian"])
+def test_j_without_a_closed_form_is_taken_from_as_many_draws_as_asked(form):
+    class Counting(td.Distribution):
+        """A standard normal that torch does not know, and that counts the draws."""
+
+        arg_constraints: typing.ClassVar = {}
+        has_rsample = True
+        support = td.constraints.independent(td.constraints.real, 1)
+
+        def __init__(self):
+            self.normal, self.counts = td.Independent(td.Normal(torch.zeros(3, 2), 1.0), 1), []
+            super().__init__(torch.Size((3,)), torch.Size((2,)))
+
+        def rsample(self, shape):
+            self.counts.append(shape[0])
+            return self.normal.rsample(shape)
+
+        def log_prob(self, value):
+            return self.normal.log_prob(value)
+
+    torch.manual_seed(0)
+    settings = FisherInformation(20, 1.0, form=form, num_samples=7)
+    penalty = FisherConstraint(settings) if form == "lagrangian" else settings
+    posterior = Counting()
+    penalty.of_distribution(posterior)
+    assert posterior.counts == [7]
+    with pytest.raises(ValueError, match="`num_samples` must be at least 2, got 1"):
+        FisherInformation(20, 1.0, num_samples=1)

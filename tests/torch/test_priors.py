@@ -103,6 +103,36 @@ def test_a_vamp_prior_shares_the_encoder_without_holding_it():
     assert again["prior"]._posterior[0] is again["posterior"]
 
 
+@pytest.mark.parametrize("unit_interval", [True, False])
+def test_pseudo_inputs_start_from_images(unit_interval):
+    torch.manual_seed(0)
+    prior, posterior = vamp(unit_interval=unit_interval)
+    images = torch.bernoulli(torch.full((5, 4), 0.5))
+    prior.initialize(images)
+    kept = 0.05 + 0.9 * images.double() if unit_interval else images.double()
+    torch.testing.assert_close(prior().component_distribution.mean, posterior(kept).mean)
+    prior().log_prob(torch.zeros(1, 2, dtype=F64)).sum().backward()
+    assert (prior.pseudo_inputs.grad != 0).all()
+    with pytest.raises(ValueError, match=r"`images` must have shape \(5, 4\), got \(4, 4\)"):
+        prior.initialize(images[:4])
+    if unit_interval:
+        with pytest.raises(ValueError, match=r"`images` must lie in \[0, 1\], got \[0, 255\]"):
+            prior.initialize(255 * images)
+
+
+def test_the_kl_divergence_of_a_full_covariance_is_that_between_full_covariances():
+    torch.manual_seed(0)
+    posterior = FullCovarianceGaussian(encoder(FullCovarianceGaussian.outputs(3)), 3).double()
+    q = posterior(torch.randn(5, 4, dtype=F64))
+    mean, scale = torch.randn(3, dtype=F64), torch.rand(3, dtype=F64) + 0.5
+    diagonal = td.Independent(td.Normal(mean, scale), 1)
+    full = td.MultivariateNormal(mean, scale_tril=torch.diag(scale))
+    torch.testing.assert_close(kl_divergence(q, diagonal), td.kl_divergence(q, full))
+    standard = StandardNormal(3).double()()
+    unit = td.MultivariateNormal(torch.zeros(3, dtype=F64), torch.eye(3, dtype=F64))
+    torch.testing.assert_close(kl_divergence(q, standard), td.kl_divergence(q, unit))
+
+
 def test_a_full_covariance_is_the_one_of_its_factor_and_its_fisher_information_the_inverse():
     torch.manual_seed(0)
     d = 3
