@@ -6,7 +6,6 @@ import gzip
 import os
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,8 @@ import numpy as np
 import pooch  # type: ignore[import-untyped]
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+from infoplane_torch.image_data import ImageData, batches, epoch_seed
 
 DATA_VARIABLE = "INFOPLANE_DATA"
 MIRROR_VARIABLE = "INFOPLANE_MIRROR"
@@ -32,95 +32,6 @@ _SHA256 = {
     "binarized_mnist_valid.amat": "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
     "binarized_mnist_test.amat": "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
 }
-_EVALUATION_SEED = 20_190_127  # any fixed number: every user evaluates on the same binary images
-
-
-@dataclass(frozen=True, eq=False)
-class ImageData:
-    """Images in three splits, as uint8 tensors of shape (n, channels, height, width).
-
-    Parameters
-    ----------
-    name : str
-        What the data set is called in tables and file names.
-    train, valid, test : Tensor of uint8, shape (n, channels, height, width)
-        Pixels 0 or 1 if `binary`, else grey levels 0 to 255.
-    binary : bool
-        Whether the pixels are 0 or 1 for good ("static binarisation").
-    train_labels, valid_labels, test_labels : Tensor of int64, shape (n,), optional
-        Classes, where the data set has them.
-
-    Examples
-    --------
-    >>> digits = load("digits")
-    >>> digits.shape, len(digits.train), len(digits.valid), len(digits.test)
-    ((1, 8, 8), 1197, 300, 300)
-    """
-
-    name: str
-    train: Tensor
-    valid: Tensor
-    test: Tensor
-    binary: bool
-    train_labels: Tensor | None = None
-    valid_labels: Tensor | None = None
-    test_labels: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        for split in ("train", "valid", "test"):
-            images = getattr(self, split)
-            if images.dtype != torch.uint8 or images.ndim != 4 or not len(images):
-                raise ValueError(
-                    f"`{split}` must be a non-empty uint8 tensor of shape (n, channels, height, width), "
-                    f"got {images.dtype} of shape {tuple(images.shape)}"
-                )
-            if images.shape[1:] != self.train.shape[1:]:
-                raise ValueError(
-                    f"`{split}` must have images of shape {self.shape} like `train`, "
-                    f"got {tuple(images.shape[1:])}"
-                )
-            if self.binary and int(images.max()) > 1:
-                raise ValueError(f"`{split}` must hold only 0 and 1 if `binary`, got {int(images.max())}")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one image: (channels, height, width)."""
-        return tuple(self.train.shape[1:])
-
-    @property
-    def binarization(self) -> str:
-        """How the images become binary, "static" or "dynamic": likelihoods of the two are not comparable."""
-        return "static" if self.binary else "dynamic"
-
-    def evaluation_images(self, split: str, *, binarize: bool = True) -> Tensor:
-        """Return the images of one split as floats, always the same ones.
-
-        Parameters
-        ----------
-        split : {"train", "valid", "test"}
-            Which images.
-        binarize : bool, default True
-            Draw each pixel of grey images once as Bernoulli(grey level), with a fixed seed; if False, return
-            the grey levels in [0, 1].
-
-        Returns
-        -------
-        Tensor of float32, shape (n, channels, height, width)
-
-        Raises
-        ------
-        ValueError
-            If `split` is not one of the three.
-
-        Examples
-        --------
-        >>> load("digits").evaluation_images("test").unique()
-        tensor([0., 1.])
-        """
-        if split not in ("train", "valid", "test"):
-            raise ValueError(f'`split` must be "train", "valid" or "test", got {split!r}')
-        generator = torch.Generator().manual_seed(_EVALUATION_SEED)
-        return _as_float(getattr(self, split).cpu(), self.binary, binarize, generator)
 
 
 def load(name: str, root: str | os.PathLike[str] | None = None, *, mirror: str | None = None) -> ImageData:
@@ -178,81 +89,6 @@ def load(name: str, root: str | os.PathLike[str] | None = None, *, mirror: str |
     if name == "binarized_mnist":
         return _binarized_mnist(files)
     raise ValueError(f'`name` must be "digits", "mnist" or "binarized_mnist", got {name!r}')
-
-
-def batches(
-    images: Tensor, batch_size: int, *, seed: int, epoch: int, binary: bool, binarize: bool = True
-) -> Iterator[Tensor]:
-    """Yield one epoch of shuffled float batches, drawn on the device that the images are on.
-
-    Order and pixels are a function of (`seed`, `epoch`) and the kind of device alone, so an epoch can be
-    repeated exactly and a resumed run needs no saved state of a random number generator.
-
-    Parameters
-    ----------
-    images : Tensor of uint8, shape (n, ...)
-        Pixels 0 or 1 if `binary`, else 0 to 255.
-    batch_size : int
-        Images a batch; the last batch may be smaller.
-    seed, epoch : int
-        What the randomness depends on, both at least 0.
-    binary : bool
-        Whether the pixels are 0 or 1 already.
-    binarize : bool, default True
-        Draw the pixels of grey images as Bernoulli(grey level), anew each epoch ("dynamic binarisation");
-        if False, yield grey levels in [0, 1], for a continuous likelihood.
-
-    Yields
-    ------
-    Tensor of float32, shape (batch, ...)
-
-    Raises
-    ------
-    ValueError
-        If `batch_size` is below 1.
-
-    Examples
-    --------
-    >>> digits = load("digits")
-    >>> [len(x) for x in batches(digits.train, 500, seed=0, epoch=1, binary=digits.binary)]
-    [500, 500, 197]
-    """
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1, got {batch_size}")
-    generator = torch.Generator(images.device).manual_seed(epoch_seed(seed, epoch, stream=0))
-    order = torch.randperm(len(images), generator=generator, device=images.device)
-    for indices in order.split(batch_size):
-        yield _as_float(images[indices], binary, binarize, generator)
-
-
-def epoch_seed(seed: int, epoch: int, *, stream: int) -> int:
-    """Mix (`seed`, `epoch`, `stream`) into one seed, so that neighbouring numbers give unrelated randomness.
-
-    Parameters
-    ----------
-    seed, epoch : int
-        At least 0.
-    stream : int
-        Number of the use: 0 for the batches, 1 for the noise of the model.
-
-    Returns
-    -------
-    int
-        A seed for `torch.Generator.manual_seed`.
-
-    Examples
-    --------
-    >>> epoch_seed(0, 1, stream=0) != epoch_seed(1, 0, stream=0)
-    True
-    """
-    return int(np.random.SeedSequence((seed, epoch, stream)).generate_state(1, np.uint64)[0])
-
-
-def _as_float(images: Tensor, binary: bool, binarize: bool, generator: torch.Generator) -> Tensor:
-    if binary:
-        return images.float()
-    levels = images.float() / 255
-    return torch.bernoulli(levels, generator=generator) if binarize else levels
 
 
 @dataclass(frozen=True)
