@@ -9,11 +9,11 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, distributed, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm.auto import tqdm
@@ -125,7 +125,8 @@ def train(
             for old in (run_dir / "last.pt", run_dir / "best.pt", *run_dir.glob("events.out.tfevents.*")):
                 old.unlink(missing_ok=True)
     run.restore(fabric)
-    wrapped, optimizer = fabric.setup(torch.compile(loss, dynamic=False) if config.compile else loss, adam)
+    compiled = cast(nn.Module, torch.compile(loss, dynamic=False)) if config.compile else loss
+    wrapped, optimizer = fabric.setup(compiled, adam)
     step = TrainingStep(
         fabric, wrapped, optimizer, clip_norm=config.clip_norm, average=average, record=record
     )
@@ -151,9 +152,7 @@ def train(
             learning_rate = config.learning_rate_in(epoch, run.history.column("valid_elbo"))
 
             loss.train()
-            torch.manual_seed(
-                epoch_seed(config.seed, epoch, stream=_NOISE + _STREAMS * fabric.global_rank)
-            )
+            torch.manual_seed(epoch_seed(config.seed, epoch, stream=_NOISE + _STREAMS * fabric.global_rank))
             step.begin_epoch(beta=beta, learning_rate=learning_rate)
             epoch_batches = batches(
                 train_images,
@@ -178,7 +177,7 @@ def train(
                 row["seconds"] = time.perf_counter() - started
                 run.add(fabric.broadcast(row))  # one clock, so that all processes hold the same history
 
-            if fabric.is_global_zero:
+            if board is not None:
                 _log(row, board)  # before the checkpoint: an epoch that is repeated is shown once
                 due = time.monotonic() - saved >= config.checkpoint_seconds
                 if due or _finished(run.history, config):
@@ -223,7 +222,8 @@ def _require_shares(data: ImageData, config: TrainingConfig, fabric: Fabric) -> 
     for split, images in (("train", data.train), ("valid", data.valid)):
         if len(images) < processes:
             raise ValueError(
-                f"`data` must hold an image for each of the {processes} processes, got {len(images)} in {split}"
+                f"`data` must hold an image for each of the {processes} processes in each split, "
+                f"got {len(images)} in {split}"
             )
 
 

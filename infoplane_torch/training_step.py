@@ -42,7 +42,7 @@ class Loss(nn.Module):
         self.vae = vae
         self.penalties = objective.modules
         self.objective = objective
-        self.half = precision == "bf16-mixed"
+        self._mixed = precision == "bf16-mixed"
 
     def forward(self, x: Tensor, beta: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Evaluate the objective on a batch.
@@ -75,7 +75,7 @@ class Loss(nn.Module):
         return terms.loss + terms.auxiliary, {name: value.detach() for name, value in named.items()}
 
     def _pass(self, x: Tensor) -> ForwardPass:
-        if not self.half:
+        if not self._mixed:
             return self.vae(x)
         with torch.autocast(x.device.type, dtype=torch.bfloat16):
             return self.vae(x)
@@ -332,7 +332,9 @@ class TrainingStep:
         except RuntimeError as error:
             if self._must_record:
                 raise
-            warnings.warn(f"the step cannot be recorded as a CUDA graph and runs eagerly: {error}", stacklevel=2)
+            warnings.warn(
+                f"the step cannot be recorded as a CUDA graph and runs eagerly: {error}", stacklevel=2
+            )
             self._record = False
         else:
             self._graphs[len(x)] = graph, images

@@ -61,13 +61,16 @@ def launch(folder: Path, *launcher: str, **options) -> subprocess.CompletedProce
         [sys.executable, *launcher, str(PROGRAM), str(folder), json.dumps(options)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
+        check=False,
         text=True,
         timeout=200,
     )
 
 
 def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return all(torch.equal(value, second[name]) for name, value in first.items()) and len(first) == len(second)
+    return all(torch.equal(value, second[name]) for name, value in first.items()) and len(first) == len(
+        second
+    )
 
 
 def without_seconds(rows) -> list[dict[str, float]]:

@@ -26,9 +26,9 @@ OPTIONS = {
 def without_noise() -> None:
     """Let every draw be the mean, or an image near it, so that one process draws as two do."""
     torch.distributions.Normal.rsample = lambda self, shape=(): self.loc.expand(self._extended_shape(shape))
-    torch.distributions.Normal.sample = lambda self, shape=(): (
-        torch.linspace(-1, 1, self._extended_shape(shape)[-1]).expand(self._extended_shape(shape))
-    )
+    torch.distributions.Normal.sample = lambda self, shape=(): torch.linspace(
+        -1, 1, self._extended_shape(shape)[-1]
+    ).expand(self._extended_shape(shape))
     torch.distributions.Bernoulli.sample = lambda self, shape=(): (self.probs > 0.5).float()
 
 
