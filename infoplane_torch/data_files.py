@@ -1,4 +1,4 @@
-"""Files of public data sets, in a folder that the user names or downloaded once and checked; their formats."""
+"""Files of public data sets, in a folder that the user names or downloaded and checked; their formats."""
 
 from __future__ import annotations
 
