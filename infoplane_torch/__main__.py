@@ -14,7 +14,6 @@ from infoplane_torch.commands import Evaluate, Plane, Reconstruct, Sample, Train
 from infoplane_torch.runs import preset, preset_names
 from infoplane_torch.training import DivergenceError
 
-
 _DESCRIPTION = """Train auto-encoders that are controlled in the Fisher–Shannon plane, and look at what they
 have become. A run is a folder with its configuration and its weights: "train --out RUN" makes it, the other
 commands take it."""

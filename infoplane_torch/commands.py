@@ -207,14 +207,12 @@ def _train(options: Train) -> None:
         options.data, None if options.data_dir is None else str(options.data_dir), model, options.training
     )
     out = options.out or Path("runs") / f"{Path(options.data).stem}-{options.preset}"
-    run, _ = start_run(
-        config, out, resume=options.resume, progress=options.progress and sys.stderr.isatty()
-    )
+    run, _ = start_run(config, out, resume=options.resume, progress=options.progress and sys.stderr.isatty())
     if first_process():
         last = run.history.rows[run.history.best_epoch - 1]
         print(
-            f"{out}: {len(run.history.rows)} epochs, the best {run.history.best_epoch} with a validation ELBO "
-            f"of {last['valid_elbo']:.2f} nats, tr J/d {last['valid_fisher_trace_mean']:.3g}, "
+            f"{out}: {len(run.history.rows)} epochs, the best {run.history.best_epoch} with a validation "
+            f"ELBO of {last['valid_elbo']:.2f} nats, tr J/d {last['valid_fisher_trace_mean']:.3g}, "
             f"N {last['valid_entropy_power']:.3g}"
         )
 
@@ -226,7 +224,7 @@ def _penalties(options: Train) -> tuple[FisherInformation, ...]:
     if not own and options.fisher is None:
         raise ValueError("--fisher-weight needs --fisher, or a preset with a penalty on the encoder")
     given = {"target": options.fisher, "weight": options.fisher_weight}
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     base = own[0] if own else FisherInformation(0.0, 1.0)
     return (dataclasses.replace(base, **changes), *others)
 
@@ -252,7 +250,9 @@ def _evaluate(options: Evaluate) -> None:
     for name, estimate in numbers.items():
         print(f"{name:<16}{estimate:>10.3f} ± {estimate.standard_error:.3f}")
     active = evaluation.active_units(vae, x) if len(x) > 1 else None
-    print(f"{'median ESS':<16}{nll.ess_median:>10.1f}\n{'active units':<16}{active!s:>10} of {vae.latent_dim}")
+    print(
+        f"{'median ESS':<16}{nll.ess_median:>10.1f}\n{'active units':<16}{active!s:>10} of {vae.latent_dim}"
+    )
     record: dict[str, Any] = {
         name: {"value": float(estimate), "standard_error": estimate.standard_error}
         for name, estimate in numbers.items()
@@ -288,7 +288,7 @@ def _sample(options: Sample) -> None:
 
 
 def _reconstruct(options: Reconstruct) -> None:
-    run, x = _loaded(options.run, dataclasses.replace(options), count=options.n)
+    run, x = _loaded(options.run, options, count=options.n)
     figure = figures.reconstructions({options.run.name: run.vae}, x)
     _write(figure, options.out or options.run / "reconstructions.png")
 

@@ -60,12 +60,6 @@ class ImageData:
                 )
             if self.binary and int(images.max()) > 1:
                 raise ValueError(f"`{split}` must hold only 0 and 1 if `binary`, got {int(images.max())}")
-            labels = getattr(self, f"{split}_labels")
-            if labels is not None and labels.shape != images.shape[:1]:
-                raise ValueError(
-                    f"`{split}_labels` must have shape ({len(images)},), one for each image, "
-                    f"got {tuple(labels.shape)}"
-                )
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -71,6 +71,12 @@ def from_arrays(
     for split, array, label in (("valid", valid, valid_labels), ("test", test, test_labels)):
         if array is not None:
             images[split], labels[split] = _as_images(array, split), _as_labels(label)
+    for split, label in labels.items():
+        if label is not None and label.shape != images[split].shape[:1]:
+            raise ValueError(
+                f"`{split}_labels` must have shape ({len(images[split])},), one for each image, "
+                f"got {tuple(label.shape)}"
+            )
     missing = [split for split in ("valid", "test") if split not in images]
     part = len(images["train"]) // _HELD_OUT
     if missing and not part:

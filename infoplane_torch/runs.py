@@ -1,4 +1,4 @@
-"""A training run as a folder: its configuration as JSON beside the weights, so that either can be had again."""
+"""A training run as a folder: its configuration as JSON beside the weights, and all that they need."""
 
 from __future__ import annotations
 
@@ -241,9 +241,11 @@ def load_run(folder: str | os.PathLike[str], *, device: str | torch.device = "cp
 
     Examples
     --------
-    See `start_run`.
-
     >>> from infoplane_torch.runs import load_run
+    >>> load_run("runs/none")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: runs/none is no run: it has no config.json
     """
     folder = Path(folder)
     for name, meaning in ((_FILE, "is no run"), ("last.pt", "has not saved an epoch yet")):

@@ -59,7 +59,7 @@ class Loss(nn.Module):
         loss : Tensor
             What is minimised, the losses of the penalties' own networks included.
         terms : dict of str to Tensor
-            All that is logged, without gradient: means over the images.
+            All that is logged: means over the images.
         """
         terms = self.objective(self._pass, x, beta=beta)
         named = {
@@ -72,7 +72,8 @@ class Loss(nn.Module):
             "fisher_trace_mean": terms.fisher_trace_mean,
             **terms.watched,
         }
-        return terms.loss + terms.auxiliary, {name: value.detach() for name, value in named.items()}
+        # Not detached here: a compiler may take a detached copy and the loss itself for one tensor.
+        return terms.loss + terms.auxiliary, named
 
     def _pass(self, x: Tensor) -> ForwardPass:
         if not self._mixed:
@@ -105,7 +106,7 @@ class Means:
         count : int
             How many images they are means of.
         """
-        values = torch.stack([*terms.values()])
+        values = torch.stack([value.detach() for value in terms.values()])
         if self.sums is None:
             self._names, self.sums = list(terms), torch.zeros_like(values)
         self.sums.add_(values, alpha=count)
@@ -310,7 +311,7 @@ class TrainingStep:
                 self._average.add()
             self.means.add(terms, len(x))
             self._count += 1
-            now = torch.stack((self._count, terms["loss"].float(), norm))
+            now = torch.stack((self._count, terms["loss"], norm))
             first = ~(now.isfinite().all() | self._fault[0].bool())
             self._fault.copy_(torch.where(first, now, self._fault))
 

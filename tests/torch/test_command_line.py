@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from itertools import pairwise
 
 import matplotlib.image
 import pytest
@@ -132,7 +133,7 @@ def test_the_help_explains_every_option(capsys):
             main([command, "--help"])
         assert stopped.value.code == 0
         lines = capsys.readouterr().out.splitlines()
-        for line, following in zip(lines, lines[1:], strict=False):
+        for line, following in pairwise(lines):
             if line.startswith("│ --"):
                 assert following.startswith("│       "), line  # an explanation, and not the next option
 
