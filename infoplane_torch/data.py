@@ -1,143 +1,47 @@
-"""Image data sets kept as uint8, read from a folder or downloaded once; shuffled, binarised batches."""
+"""Image data sets by name: digits, MNIST, its binarisations, Fashion-MNIST, Omniglot, SVHN; and one's own."""
 
 from __future__ import annotations
 
-import gzip
 import os
-import struct
-import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pooch  # type: ignore[import-untyped]
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-DATA_VARIABLE = "INFOPLANE_DATA"
-MIRROR_VARIABLE = "INFOPLANE_MIRROR"
+from infoplane_torch.data_files import (
+    DATA_VARIABLE,
+    MIRROR_VARIABLE,
+    DataFiles,
+    read_amat,
+    read_idx,
+    read_mat,
+)
+from infoplane_torch.image_data import ImageData, batches, epoch_seed
+from infoplane_torch.own_images import from_arrays, from_dataset, from_folder
 
-_SOURCES = {
-    "mnist": "https://ossci-datasets.s3.amazonaws.com/mnist/",
-    "binarized_mnist": "http://www.cs.toronto.edu/~larocheh/public/datasets/binarized_mnist/",
-}
-_SHA256 = {
-    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
-    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
-    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
-    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
-    "binarized_mnist_train.amat": "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d",
-    "binarized_mnist_valid.amat": "1de3d397c40fe8eeb33dafd4099a1f665ec01e96d9be234aaeeac8a34930e2e2",
-    "binarized_mnist_test.amat": "e6687bfea3f820c174f33b7865140b2a2dd2930ef786f35d45795fc193b5ab2c",
-}
-_EVALUATION_SEED = 20_190_127  # any fixed number: every user evaluates on the same binary images
+__all__ = [
+    "DATA_VARIABLE", "MIRROR_VARIABLE", "ImageData", "batches", "epoch_seed", "from_arrays", "from_dataset",
+    "from_folder", "load",
+]  # fmt: skip
 
-
-@dataclass(frozen=True, eq=False)
-class ImageData:
-    """Images in three splits, as uint8 tensors of shape (n, channels, height, width).
-
-    Parameters
-    ----------
-    name : str
-        What the data set is called in tables and file names.
-    train, valid, test : Tensor of uint8, shape (n, channels, height, width)
-        Pixels 0 or 1 if `binary`, else grey levels 0 to 255.
-    binary : bool
-        Whether the pixels are 0 or 1 for good ("static binarisation").
-    train_labels, valid_labels, test_labels : Tensor of int64, shape (n,), optional
-        Classes, where the data set has them.
-
-    Examples
-    --------
-    >>> digits = load("digits")
-    >>> digits.shape, len(digits.train), len(digits.valid), len(digits.test)
-    ((1, 8, 8), 1197, 300, 300)
-    """
-
-    name: str
-    train: Tensor
-    valid: Tensor
-    test: Tensor
-    binary: bool
-    train_labels: Tensor | None = None
-    valid_labels: Tensor | None = None
-    test_labels: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        for split in ("train", "valid", "test"):
-            images = getattr(self, split)
-            if images.dtype != torch.uint8 or images.ndim != 4 or not len(images):
-                raise ValueError(
-                    f"`{split}` must be a non-empty uint8 tensor of shape (n, channels, height, width), "
-                    f"got {images.dtype} of shape {tuple(images.shape)}"
-                )
-            if images.shape[1:] != self.train.shape[1:]:
-                raise ValueError(
-                    f"`{split}` must have images of shape {self.shape} like `train`, "
-                    f"got {tuple(images.shape[1:])}"
-                )
-            if self.binary and int(images.max()) > 1:
-                raise ValueError(f"`{split}` must hold only 0 and 1 if `binary`, got {int(images.max())}")
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Shape of one image: (channels, height, width)."""
-        return tuple(self.train.shape[1:])
-
-    @property
-    def binarization(self) -> str:
-        """How the images become binary, "static" or "dynamic": likelihoods of the two are not comparable."""
-        return "static" if self.binary else "dynamic"
-
-    def evaluation_images(self, split: str, *, binarize: bool = True) -> Tensor:
-        """Return the images of one split as floats, always the same ones.
-
-        Parameters
-        ----------
-        split : {"train", "valid", "test"}
-            Which images.
-        binarize : bool, default True
-            Draw each pixel of grey images once as Bernoulli(grey level), with a fixed seed; if False, return
-            the grey levels in [0, 1].
-
-        Returns
-        -------
-        Tensor of float32, shape (n, channels, height, width)
-
-        Raises
-        ------
-        ValueError
-            If `split` is not one of the three.
-
-        Examples
-        --------
-        >>> load("digits").evaluation_images("test").unique()
-        tensor([0., 1.])
-        """
-        if split not in ("train", "valid", "test"):
-            raise ValueError(f'`split` must be "train", "valid" or "test", got {split!r}')
-        generator = torch.Generator().manual_seed(_EVALUATION_SEED)
-        return _as_float(getattr(self, split).cpu(), self.binary, binarize, generator)
+_OMNIGLOT = "https://github.com/yburda/iwae/tree/master/datasets/OMNIGLOT"
+_SVHN_VALID = 20_000
+_OMNIGLOT_VALID = 1_345
 
 
 def load(name: str, root: str | os.PathLike[str] | None = None, *, mirror: str | None = None) -> ImageData:
-    """Load a data set: `digits` (embedded), `mnist` or `binarized_mnist`.
+    """Load a data set by its name, or one's own images by the path of their folder.
 
     Parameters
     ----------
-    name : {"digits", "mnist", "binarized_mnist"}
-        `digits` are scikit-learn's 1,797 grey images of 8 × 8 pixels, split 1,197 / 300 / 300 with equal
-        shares of each class. `mnist` are 28 × 28 grey images, 50,000 / 10,000 / 10,000: the last 10,000
-        training images validate. `binarized_mnist` is the static binarisation in the same sizes [1]_.
+    name : str or path
+        One of the names in the notes; or a folder of images (`from_folder`); or an ``.npz`` file with the
+        array ``train`` and perhaps ``valid``, ``test`` and ``train_labels`` … (`from_arrays`).
     root : path, optional
-        Folder that holds the files, itself or in a subfolder called like the data set: the original files
-        (``train-images-idx3-ubyte.gz`` …, unpacked or not; ``binarized_mnist_train.amat`` …) or
-        ``binarized_mnist.npz`` with arrays ``train``, ``valid``, ``test`` of bits packed by `numpy.packbits`.
-        Without it, the folder named by the environment variable ``INFOPLANE_DATA``; without that, the files
-        are downloaded once into the user's cache and checked by SHA-256.
+        Folder that holds the files of a named set, itself or in a subfolder called like it. Without it, the
+        folder named by the environment variable ``INFOPLANE_DATA``; without that, the files are downloaded
+        once into the user's cache and held against their published checksums.
     mirror : str, optional
         URL of a folder to download the original files from, instead of their home; also the environment
         variable ``INFOPLANE_MIRROR``.
@@ -155,179 +59,67 @@ def load(name: str, root: str | os.PathLike[str] | None = None, *, mirror: str |
 
     Notes
     -----
-    Static and dynamic binarisation differ by about 2 nats of likelihood on MNIST: always say which. The
-    test split of `binarized_mnist` is sorted by class and the set has no labels: shuffle before taking a
-    part of it.
+    =================== ============== ========================= ======================================
+    name                image          train / valid / test      files
+    =================== ============== ========================= ======================================
+    ``digits``          8 × 8 grey     1,197 / 300 / 300         scikit-learn's, no download
+    ``mnist``           28 × 28 grey   50,000 / 10,000 / 10,000  ``train-images-idx3-ubyte.gz`` …, or unpacked
+    ``binarized_mnist`` 28 × 28 binary 50,000 / 10,000 / 10,000  ``binarized_mnist_train.amat`` …, or ``.npz``
+                                                                 of bits packed by `numpy.packbits` [1]_
+    ``fashion_mnist``   28 × 28 grey   50,000 / 10,000 / 10,000  like ``mnist``, in a folder of its own [2]_
+    ``omniglot``        28 × 28 grey   23,000 / 1,345 / 8,070    ``chardata.mat``, no download [3]_
+    ``svhn``            32 × 32 colour 73,257 / 20,000 / 26,032  ``train_32x32.mat`` … [4]_
+    =================== ============== ========================= ======================================
+
+    Digits are split with equal shares of each class; of the two MNISTs the last 10,000 training images
+    validate, of Omniglot 1,345 drawn at random, of SVHN 20,000 drawn at random from its "extra" images. In
+    place of the last two, the folder may hold ``omniglot_small.npz`` (8 alphabets, split by drawer) or
+    ``svhn_head.npz`` (the first thousand images, split by photo): for trying out, no figures compare.
+
+    Grey images are binarised anew each epoch ("dynamic binarisation"). Static and dynamic differ by about
+    2 nats of likelihood on MNIST: always say which. The test split of `binarized_mnist` is sorted by class
+    and the set has no labels: shuffle before taking a part of it.
 
     References
     ----------
     .. [1] H. Larochelle, I. Murray, "The neural autoregressive distribution estimator", AISTATS 2011.
+    .. [2] H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST" (2017).
+    .. [3] B. M. Lake et al., Science 350 (2015), as reduced by Y. Burda, R. Grosse, R. Salakhutdinov,
+       "Importance weighted autoencoders", ICLR 2016.
+    .. [4] Y. Netzer et al., "Reading digits in natural images with unsupervised feature learning" (2011).
 
     Examples
     --------
+    >>> from infoplane_torch.data import load
     >>> digits = load("digits")
     >>> digits.train.dtype, digits.binarization
     (torch.uint8, 'dynamic')
     """
     if name == "digits":
         return _digits()
-    folder = root if root is not None else os.environ.get(DATA_VARIABLE) or None
-    files = _Files(name, None if folder is None else Path(folder), mirror or os.environ.get(MIRROR_VARIABLE))
-    if name == "mnist":
-        return _mnist(files)
-    if name == "binarized_mnist":
-        return _binarized_mnist(files)
-    raise ValueError(f'`name` must be "digits", "mnist" or "binarized_mnist", got {name!r}')
-
-
-def batches(
-    images: Tensor, batch_size: int, *, seed: int, epoch: int, binary: bool, binarize: bool = True
-) -> Iterator[Tensor]:
-    """Yield one epoch of shuffled float batches, drawn on the device that the images are on.
-
-    Order and pixels are a function of (`seed`, `epoch`) and the kind of device alone, so an epoch can be
-    repeated exactly and a resumed run needs no saved state of a random number generator.
-
-    Parameters
-    ----------
-    images : Tensor of uint8, shape (n, ...)
-        Pixels 0 or 1 if `binary`, else 0 to 255.
-    batch_size : int
-        Images a batch; the last batch may be smaller.
-    seed, epoch : int
-        What the randomness depends on, both at least 0.
-    binary : bool
-        Whether the pixels are 0 or 1 already.
-    binarize : bool, default True
-        Draw the pixels of grey images as Bernoulli(grey level), anew each epoch ("dynamic binarisation");
-        if False, yield grey levels in [0, 1], for a continuous likelihood.
-
-    Yields
-    ------
-    Tensor of float32, shape (batch, ...)
-
-    Raises
-    ------
-    ValueError
-        If `batch_size` is below 1.
-
-    Examples
-    --------
-    >>> digits = load("digits")
-    >>> [len(x) for x in batches(digits.train, 500, seed=0, epoch=1, binary=digits.binary)]
-    [500, 500, 197]
-    """
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1, got {batch_size}")
-    generator = torch.Generator(images.device).manual_seed(epoch_seed(seed, epoch, stream=0))
-    order = torch.randperm(len(images), generator=generator, device=images.device)
-    for indices in order.split(batch_size):
-        yield _as_float(images[indices], binary, binarize, generator)
-
-
-def epoch_seed(seed: int, epoch: int, *, stream: int) -> int:
-    """Mix (`seed`, `epoch`, `stream`) into one seed, so that neighbouring numbers give unrelated randomness.
-
-    Parameters
-    ----------
-    seed, epoch : int
-        At least 0.
-    stream : int
-        Number of the use: 0 for the batches, 1 for the noise of the model.
-
-    Returns
-    -------
-    int
-        A seed for `torch.Generator.manual_seed`.
-
-    Examples
-    --------
-    >>> epoch_seed(0, 1, stream=0) != epoch_seed(1, 0, stream=0)
-    True
-    """
-    return int(np.random.SeedSequence((seed, epoch, stream)).generate_state(1, np.uint64)[0])
-
-
-def _as_float(images: Tensor, binary: bool, binarize: bool, generator: torch.Generator) -> Tensor:
-    if binary:
-        return images.float()
-    levels = images.float() / 255
-    return torch.bernoulli(levels, generator=generator) if binarize else levels
-
-
-@dataclass(frozen=True)
-class _Files:
-    """Where the files of one data set are: in the user's folder, or in the cache after a download."""
-
-    name: str
-    root: Path | None
-    mirror: str | None
-
-    def find(self, *names: str) -> Path | None:
-        """Return the first of several possible files that exists in the user's folder."""
-        if self.root is None:
-            return None
-        folders = (self.root, self.root / self.name, self.root / "MNIST" / "raw")  # the last: torchvision's
-        return next((path for name in names for folder in folders if (path := folder / name).is_file()), None)
-
-    def fetch(self, original: str, *also: str) -> Path:
-        """Return the path of the original file, or of another form of it in the user's folder."""
-        if self.root is not None:
-            path = self.find(original, *also)
-            if path is None:
-                raise FileNotFoundError(
-                    f"no {' or '.join((original, *also))} in {self.root} or {self.root / self.name}; "
-                    f"put it there, name another folder (`root`, --data-dir or {DATA_VARIABLE}), "
-                    "or name none to download it"
-                )
-            return path
-        return self._download(original)
-
-    def _download(self, original: str) -> Path:
-        base = _SOURCES[self.name] if self.mirror is None else self.mirror.rstrip("/") + "/"
-        cache = Path(pooch.os_cache("infoplane")) / self.name
-        try:
-            # pooch downloads into a temporary file beside the target and renames it once its hash is right
-            path = pooch.retrieve(
-                base + original,
-                known_hash=f"sha256:{_SHA256[original]}",
-                fname=original,
-                path=cache,
-                downloader=pooch.HTTPDownloader(progressbar=True, timeout=30),
-            )
-        except OSError as error:
-            raise FileNotFoundError(
-                f"{base + original} could not be downloaded ({type(error).__name__}: {error}); "
-                f"without a network, copy it into {cache}, or into a folder named by `root`, --data-dir or "
-                f"{DATA_VARIABLE}; another server can be named by `mirror` or {MIRROR_VARIABLE}; "
-                "the data set `digits` needs no download"
-            ) from error
-        except ValueError as error:
-            raise ValueError(
-                f"{base + original} is damaged or has been changed: {error}; nothing was kept, "
-                f"try again or name another server by `mirror` or {MIRROR_VARIABLE}"
-            ) from error
-        return Path(path)
+    if name in _READERS:
+        return _READERS[name](DataFiles.of(name, root, mirror))
+    path = Path(name)
+    if path.is_dir():
+        return from_folder(path)
+    if path.is_file() and path.suffix == ".npz":
+        with np.load(path) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+        if "train" not in arrays:
+            raise ValueError(f"{path} must hold an array `train`, got {sorted(arrays)}")
+        return from_arrays(arrays.pop("train"), name=path.stem, **arrays)
+    names = ", ".join(f'"{known}"' for known in ("digits", *_READERS))
+    raise ValueError(f"`name` must be {names}, a folder of images or an .npz file, got {name!r}")
 
 
 def _digits() -> ImageData:
     from sklearn.datasets import load_digits  # here, because scikit-learn takes a second
 
     pixels, labels = load_digits(return_X_y=True)
-    images = np.rint(pixels * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     order = _stratified_order(labels)
-    images, labels = torch.from_numpy(images[order]), torch.from_numpy(labels[order].astype(np.int64))
+    images = np.rint(pixels * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)[order]
     test, valid, train = slice(0, 300), slice(300, 600), slice(600, None)
-    return ImageData(
-        "digits",
-        images[train],
-        images[valid],
-        images[test],
-        False,
-        labels[train],
-        labels[valid],
-        labels[test],
-    )
+    return _image_data("digits", *((images[part], labels[order][part]) for part in (train, valid, test)))
 
 
 def _stratified_order(labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -340,65 +132,114 @@ def _stratified_order(labels: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.argsort(place)
 
 
-def _mnist(files: _Files) -> ImageData:
+def _mnist(files: DataFiles) -> ImageData:
     def read(stem: str) -> NDArray[np.uint8]:
-        return _read_idx(files.fetch(f"{stem}.gz", stem, stem.replace("-idx", ".idx")))
+        return read_idx(files.fetch(f"{stem}.gz", stem, stem.replace("-idx", ".idx")))
 
     images, labels = read("train-images-idx3-ubyte"), read("train-labels-idx1-ubyte")
     test, test_labels = read("t10k-images-idx3-ubyte"), read("t10k-labels-idx1-ubyte")
     if len(images) != len(labels) or len(test) != len(test_labels):
         raise ValueError(
-            f"the MNIST files must hold one label an image, got {len(labels)} and {len(test_labels)} labels "
-            f"for {len(images)} and {len(test)} images"
+            f"the files of {files.name} must hold one label an image, got {len(labels)} and "
+            f"{len(test_labels)} labels for {len(images)} and {len(test)} images"
         )
+    images, test = images[:, None], test[:, None]
     cut = len(images) - len(images) // 6  # 50,000 of 60,000
-    pixels = torch.from_numpy(images)[:, None]
-    classes = torch.from_numpy(labels.astype(np.int64))
-    return ImageData(
-        "mnist",
-        train=pixels[:cut],
-        valid=pixels[cut:],
-        test=torch.from_numpy(test)[:, None],
-        binary=False,
-        train_labels=classes[:cut],
-        valid_labels=classes[cut:],
-        test_labels=torch.from_numpy(test_labels.astype(np.int64)),
+    return _image_data(
+        files.name, (images[:cut], labels[:cut]), (images[cut:], labels[cut:]), (test, test_labels)
     )
 
 
-def _read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read Y. LeCun's IDX format: 0, 0, type (8 = uint8), rank, then big-endian sizes, then the values."""
-    content = path.read_bytes()
-    try:
-        raw = gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} is not a complete gzip file: {error}") from error
-    if len(raw) < 4 or raw[:3] != b"\x00\x00\x08" or len(raw) < 4 + 4 * raw[3]:
-        raise ValueError(f"{path} is not an IDX file of bytes: it starts with {raw[:4]!r}")
-    shape = struct.unpack_from(f">{raw[3]}I", raw, 4)
-    offset = 4 + 4 * raw[3]
-    if len(raw) - offset != int(np.prod(shape, dtype=np.int64)):
-        raise ValueError(f"{path} must hold {shape} values after its header, got {len(raw) - offset}")
-    return np.frombuffer(raw, np.uint8, offset=offset).reshape(shape).copy()
-
-
-def _binarized_mnist(files: _Files) -> ImageData:
+def _binarized_mnist(files: DataFiles) -> ImageData:
     packed = files.find("binarized_mnist.npz")
+    splits = ("train", "valid", "test")
     if packed is not None:
         with np.load(packed) as archive:
-            splits = [np.unpackbits(archive[split], axis=1) for split in ("train", "valid", "test")]
+            rows = [np.unpackbits(archive[split], axis=1) for split in splits]
     else:
-        splits = [
-            _read_amat(files.fetch(f"binarized_mnist_{split}.amat")) for split in ("train", "valid", "test")
-        ]
-    train, valid, test = (torch.from_numpy(split).reshape(-1, 1, 28, 28) for split in splits)
+        rows = [read_amat(files.fetch(f"binarized_mnist_{split}.amat")) for split in splits]
+    train, valid, test = (torch.from_numpy(split).reshape(-1, 1, 28, 28) for split in rows)
     return ImageData("binarized_mnist", train, valid, test, binary=True)
 
 
-def _read_amat(path: Path) -> NDArray[np.uint8]:
-    """Read the digits 0 and 1 of a text file, one image of 784 pixels a line."""
-    characters = np.frombuffer(path.read_bytes(), np.uint8)
-    pixels = characters[characters > ord(" ")] - ord("0")
-    if pixels.size == 0 or pixels.size % 784 or pixels.max() > 1:
-        raise ValueError(f"{path} must hold lines of 784 digits 0 or 1, got {pixels.size} characters")
-    return pixels.reshape(-1, 784)
+def _omniglot(files: DataFiles) -> ImageData:
+    small = files.find("omniglot_small.npz") if files.find("chardata.mat") is None else None
+    if small is not None:
+        with np.load(small) as archive:
+            images, labels = archive["images28"][:, None], archive["character"]
+            drawer = archive["drawer"]
+        parts = (drawer <= 16, (drawer > 16) & (drawer <= 18), drawer > 18)
+        return _image_data("omniglot_small", *((images[part], labels[part]) for part in parts))
+    if files.root is None:
+        raise FileNotFoundError(
+            "chardata.mat of Burda et al. is not downloaded, as no checksum of it is published: take it "
+            f"from {_OMNIGLOT} into a folder named by `root`, --data-dir or {DATA_VARIABLE}"
+        )
+    path = files.fetch("chardata.mat")
+    arrays = read_mat(path, data=(784, None), target=(50, None), testdata=(784, None), testtarget=(50, None))
+
+    def split(images: str, labels: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        levels = np.rint(255 * arrays[images].T).astype(np.uint8)  # shares of ink in [0, 1]
+        # MATLAB counts pixels down the columns.
+        return levels.reshape(-1, 1, 28, 28).swapaxes(2, 3), arrays[labels].argmax(0)
+
+    images, labels = split("data", "target")
+    order = np.random.default_rng(0).permutation(len(images))
+    valid, train = np.split(order, [len(order) * _OMNIGLOT_VALID // 24_345])
+    return _image_data(
+        "omniglot",
+        (images[train], labels[train]),
+        (images[valid], labels[valid]),
+        split("testdata", "testtarget"),
+    )
+
+
+def _svhn(files: DataFiles) -> ImageData:
+    head = files.find("svhn_head.npz") if files.find("train_32x32.mat") is None else None
+    if head is not None:
+        with np.load(head) as archive:
+            images, labels = archive["X_train"].transpose(0, 3, 1, 2), archive["y_train"]
+            photo, extra = archive["photo_train"], archive["X_extra"].transpose(0, 3, 1, 2)
+        last = photo > np.quantile(photo, 7 / 8)
+        return _image_data(
+            "svhn_head", (images[~last], labels[~last]), (extra, None), (images[last], labels[last])
+        )
+
+    def read(part: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        path = files.fetch(f"{part}_32x32.mat")
+        arrays = read_mat(path, X=(32, 32, 3, None), y=(None, 1))
+        if arrays["X"].shape[-1] != len(arrays["y"]):
+            raise ValueError(
+                f"{path} must hold one label an image, got {len(arrays['y'])} labels for "
+                f"{arrays['X'].shape[-1]} images"
+            )
+        return arrays["X"].transpose(3, 2, 0, 1), arrays["y"].ravel() % 10  # they write 0 as 10
+
+    extra, extra_labels = read("extra")
+    chosen = np.sort(np.random.default_rng(0).permutation(len(extra))[:_SVHN_VALID])
+    return _image_data("svhn", read("train"), (extra[chosen], extra_labels[chosen]), read("test"))
+
+
+def _image_data(name: str, *splits: tuple[NDArray[np.uint8], NDArray[np.integer] | None]) -> ImageData:
+    """Turn the grey or coloured images, and the labels, of the three splits into tensors."""
+    train, valid, test = (torch.from_numpy(np.ascontiguousarray(images)) for images, _ in splits)
+    labels = [None if label is None else torch.from_numpy(label.astype(np.int64)) for _, label in splits]
+    return ImageData(
+        name,
+        train,
+        valid,
+        test,
+        binary=False,
+        train_labels=labels[0],
+        valid_labels=labels[1],
+        test_labels=labels[2],
+    )
+
+
+_READERS = {
+    "mnist": _mnist,
+    "binarized_mnist": _binarized_mnist,
+    "fashion_mnist": _mnist,
+    "omniglot": _omniglot,
+    "svhn": _svhn,
+}

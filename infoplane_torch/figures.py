@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt
@@ -82,10 +83,7 @@ def reconstructions(models: Mapping[str, VAE], images: Tensor) -> Figure:
     >>> len(reconstructions({"VAE": model}, torch.zeros(3, 1, 8, 8)).axes)
     6
     """
-    if images.ndim != 4 or not len(images) or images.shape[1] not in (1, 3):
-        raise ValueError(
-            f"`images` must have shape (n, 1 or 3, height, width) with n ≥ 1, got {tuple(images.shape)}"
-        )
+    _require_images(images)
     rows = {"data": images}
     for name, model in models.items():
         with evaluating(model, seed=0):
@@ -99,8 +97,56 @@ def reconstructions(models: Mapping[str, VAE], images: Tensor) -> Figure:
     )
     for axes, (name, row) in zip(grid, rows.items(), strict=True):
         for ax, image in zip(axes, row.float().cpu(), strict=True):
-            ax.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(), cmap="gray_r", vmin=0, vmax=1)
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_color("0.8")
+            _draw(image, ax)
         axes[0].set_ylabel(name, rotation=0, ha="right", va="center")
     return figure
+
+
+def grid(images: Tensor) -> Figure:
+    """Draw images in a square, for example a model's samples.
+
+    Parameters
+    ----------
+    images : Tensor of shape (n, channels, height, width)
+        The images, with values in [0, 1]; one or three channels.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If `images` is empty or has another shape.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infoplane_torch.figures import grid
+    >>> len(grid(torch.zeros(7, 1, 8, 8)).axes)
+    9
+    """
+    _require_images(images)
+    columns = math.ceil(math.sqrt(len(images)))
+    rows = math.ceil(len(images) / columns)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(0.62 * columns, 0.62 * rows), squeeze=False, layout="constrained"
+    )
+    for ax in axes.flat[len(images) :]:
+        ax.axis("off")
+    for ax, image in zip(axes.flat, images.float().cpu(), strict=False):
+        _draw(image, ax)
+    return figure
+
+
+def _require_images(images: Tensor) -> None:
+    if images.ndim != 4 or not len(images) or images.shape[1] not in (1, 3):
+        raise ValueError(
+            f"`images` must have shape (n, 1 or 3, height, width) with n ≥ 1, got {tuple(images.shape)}"
+        )
+
+
+def _draw(image: Tensor, ax: Axes) -> None:
+    ax.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy(), cmap="gray_r", vmin=0, vmax=1)
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_color("0.8")

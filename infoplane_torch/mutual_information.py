@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from infoplane_torch.penalties import PenaltyTerms, require_not_negative
+from infoplane_torch.processes import mean_over_processes
 from infoplane_torch.vae import ForwardPass
 
 InformationForm = Literal["abs", "hinge"]
@@ -119,7 +120,7 @@ class MutualInformation(nn.Module):
         pairs = draw_pairs(forward.prior, self.decode, len(forward.x))
         frozen = {name: value.detach() for name, value in self.reverse.named_parameters()}
         bound = information_bound(pairs, lambda x: torch.func.functional_call(self.reverse, frozen, (x,)))
-        gap = bound - self.target
+        gap = mean_over_processes(bound) - self.target
         size = gap.abs() if self.form == "abs" else (-gap).relu()
         auxiliary = -torch.stack(
             [self.reverse(x.detach()).log_prob(pairs.z).mean() for x in pairs.images]

@@ -22,6 +22,7 @@ from infoplane_torch.penalties import (
     PenaltyTerms,
     require_not_negative,
 )
+from infoplane_torch.processes import mean_over_processes
 from infoplane_torch.vae import ForwardPass
 
 # Draws by which J is watched where it has no closed form.
@@ -147,7 +148,7 @@ class Objective:
         return self._modules  # type: ignore[attr-defined]
 
     def __call__(
-        self, vae: Callable[[Tensor], ForwardPass], x: Tensor, *, beta: float = 1.0
+        self, vae: Callable[[Tensor], ForwardPass], x: Tensor, *, beta: float | Tensor = 1.0
     ) -> ObjectiveTerms:
         """Evaluate the terms of the objective on a batch.
 
@@ -157,7 +158,7 @@ class Objective:
             The model, or anything whose call gives a `ForwardPass`, like a VAE wrapped for several devices.
         x : Tensor of shape (B, *event_shape)
             Images.
-        beta : float, default 1
+        beta : float or scalar Tensor, default 1
             Weight of the KL term in the loss, for its warm-up; it multiplies the objective's own.
 
         Returns
@@ -225,4 +226,5 @@ def _floored_kl(forward: ForwardPass, floor: float) -> Tensor:
             "`free_bits` needs a KL for each dimension: posterior and prior must be torch's Independent, got "
             f"{type(forward.posterior).__name__} and {type(forward.prior).__name__}"
         )
-    return kl_divergence(*parts, z=forward.z.unsqueeze(0)).mean(0).clamp(min=floor).sum()
+    kl = mean_over_processes(kl_divergence(*parts, z=forward.z.unsqueeze(0)).mean(0))
+    return kl.clamp(min=floor).sum()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, distributions, nn
 
 from infoplane_torch.information import fisher_trace
+from infoplane_torch.processes import mean_over_processes
 from infoplane_torch.vae import ForwardPass
 
 Of = Literal["posterior", "likelihood"]
@@ -327,7 +328,7 @@ class FisherConstraint(nn.Module):
         settings = self.settings
         fisher = fisher_trace(distribution, reduction=settings.reduction, num_samples=settings.num_samples)
         ratio = fisher / settings.target  # (B,)
-        gap = ratio.mean().log()
+        gap = mean_over_processes(ratio.mean()).log()
         multiplier = self.multiplier.clone()  # the gradient wants the old value, the next line is in place
         if self.training and torch.is_grad_enabled():
             step = gap.detach().clamp(-_LARGEST_GAP, _LARGEST_GAP)

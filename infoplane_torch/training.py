@@ -1,117 +1,39 @@
-"""The training loop, read top to bottom: warm-up, clipping, logs, early stopping, exact resume."""
+"""The training loop, read top to bottom: schedules, validation, logs, early stopping, exact resume."""
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import io
 import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from lightning_fabric.strategies.ddp import DDPStrategy
+from torch import Tensor, distributed, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm.auto import tqdm
 
-from infoplane_torch.data import ImageData, batches, epoch_seed
+from infoplane_torch.checkpoints import require_same_run, run_identity, save, write_atomically
 from infoplane_torch.history import History
-from infoplane_torch.information import power_from_entropy
-from infoplane_torch.objective import Objective, ObjectiveTerms
+from infoplane_torch.image_data import ImageData, batches, epoch_seed
+from infoplane_torch.objective import Objective
+from infoplane_torch.training_config import Accelerator, Precision, Schedule, TrainingConfig
+from infoplane_torch.training_step import Loss, Means, TrainingStep, WeightAverage
 from infoplane_torch.vae import VAE
 
-Precision = Literal["32-true", "bf16-mixed"]
-Accelerator = Literal["auto", "cpu", "cuda", "mps"]
+__all__ = ["Accelerator", "DivergenceError", "Precision", "Schedule", "TrainingConfig", "train"]
 
-_NOISE, _VALIDATION = 1, 2  # streams of `epoch_seed`; 0 is that of the batches
+_NOISE, _VALIDATION, _STREAMS = 1, 2, 3  # streams of `epoch_seed`; 0 is that of the batches
+_LOOK_EVERY = 50  # steps between looks at whether all was finite, each of which waits for the device
 
 
 class DivergenceError(RuntimeError):
     """The loss or its gradient is no longer finite; the last good checkpoint is named in the message."""
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a model is trained, all of it.
-
-    Parameters
-    ----------
-    epochs : int, default 500
-        Most passes over the training images.
-    batch_size : int, default 128
-        Images a step.
-    learning_rate : float, default 1e-3
-        Of Adam.
-    warmup_epochs : int, default 100
-        Epochs until the weight β of the KL term reaches 1: β = min(1, epoch / warmup_epochs), with the first
-        epoch 1; 0 for β = 1 throughout. A warm-up that is too short costs several nats of likelihood, more
-        than any penalty gains: compare models only under one schedule.
-    patience : int or None, default 50
-        Stop after so many epochs, counted from the end of the warm-up, without a better ELBO on the
-        validation images; None never stops early.
-    clip_norm : float, default 200
-        Largest Euclidean norm of the gradient, which is scaled down to it; ``math.inf`` for no limit. The
-        networks of penalties count in it.
-    seed : int, default 0
-        What order, binarisation and noise depend on, but not the initial weights, which are made before.
-    precision : {"32-true", "bf16-mixed"}, default "32-true"
-        Arithmetic of the networks; weights and losses are float32 in either.
-    accelerator : {"auto", "cpu", "cuda", "mps"}, default "auto"
-        Device to train on.
-    binarize : bool, default True
-        Draw grey images as Bernoulli(grey level) each epoch; False trains on the grey levels, which a
-        Bernoulli likelihood does not allow.
-
-    Raises
-    ------
-    ValueError
-        If a field is out of its range.
-
-    Examples
-    --------
-    >>> config = TrainingConfig(epochs=30, warmup_epochs=10)
-    >>> config.beta(1), config.beta(10), config.beta(30)
-    (0.1, 1.0, 1.0)
-    """
-
-    epochs: int = 500
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    warmup_epochs: int = 100
-    patience: int | None = 50
-    clip_norm: float = 200.0
-    seed: int = 0
-    precision: Precision = "32-true"
-    accelerator: Accelerator = "auto"
-    binarize: bool = True
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("warmup_epochs", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}")
-        if self.patience is not None and self.patience < 1:
-            raise ValueError(f"`patience` must be at least 1 or None, got {self.patience}")
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}")
-        for name, choices in (("precision", get_args(Precision)), ("accelerator", get_args(Accelerator))):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}")
-
-    def beta(self, epoch: int) -> float:
-        """Return the weight β of the KL term in an epoch.
-
-        Parameters
-        ----------
-        epoch : int
-            Counted from 1.
-        """
-        return min(1.0, epoch / self.warmup_epochs) if self.warmup_epochs else 1.0
 
 
 def train(
@@ -184,39 +106,54 @@ def train(
     (2, False)
     """
     run_dir = Path(run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    fabric = Fabric(accelerator=config.accelerator, devices=1, precision=config.precision)
-    learnable = [*vae.parameters(), *objective.modules.to(fabric.device).parameters()]
-    adam = torch.optim.Adam(learnable, lr=config.learning_rate, fused=True)
-    model, optimizer = fabric.setup(vae, adam)
-    identity = _identity(vae, objective, data, config)
-    if not resume:
-        for old in (run_dir / "last.pt", run_dir / "best.pt", *run_dir.glob("events.out.tfevents.*")):
-            old.unlink(missing_ok=True)
-    history, best, best_penalties = _restore(
-        run_dir / "last.pt", vae, objective, optimizer, identity, fabric.device
+    fabric = _launched(config)
+    _require_shares(data, config, fabric)
+    loss = Loss(vae, objective, precision=config.precision).to(fabric.device)
+    record = _records(config, fabric)
+    rate = config.learning_rate
+    adam = torch.optim.Adam(
+        loss.parameters(),
+        lr=rate if record is False else torch.tensor(rate, device=fabric.device),
+        fused=True,
+        capturable=record is not False,
+    )
+    average = None if config.ema_decay is None else WeightAverage([*vae.parameters()], config.ema_decay)
+    run = _Run(vae, objective, adam, average, run_identity(vae, objective, data, config), run_dir)
+    if fabric.is_global_zero:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if not resume:
+            for old in (run_dir / "last.pt", run_dir / "best.pt", *run_dir.glob("events.out.tfevents.*")):
+                old.unlink(missing_ok=True)
+    run.restore(fabric)
+    compiled = cast(nn.Module, torch.compile(loss, dynamic=False)) if config.compile else loss
+    wrapped, optimizer = fabric.setup(compiled, adam)
+    step = TrainingStep(
+        fabric, wrapped, optimizer, clip_norm=config.clip_norm, average=average, record=record
     )
     train_images = data.train.to(fabric.device)  # (n, channels, height, width) uint8
-    valid_images = data.evaluation_images("valid", binarize=config.binarize).to(fabric.device)
+    valid_images = data.evaluation_images("valid", binarize=config.binarize)
+    valid_images = valid_images.tensor_split(fabric.world_size)[fabric.global_rank].to(fabric.device)
 
     with (
         torch.random.fork_rng([fabric.device] if fabric.device.type == "cuda" else []),
-        SummaryWriter(run_dir, purge_step=len(history.rows) + 1) as board,
+        SummaryWriter(run_dir, purge_step=run.epoch + 1) if fabric.is_global_zero else nullcontext() as board,
         tqdm(
             desc=run_dir.name,
             total=config.epochs,
-            initial=len(history.rows),
+            initial=run.epoch,
             unit="epoch",
-            disable=not progress,
+            disable=not (progress and fabric.is_global_zero),
         ) as bar,
     ):
-        while not _finished(history, config):
-            epoch, started = len(history.rows) + 1, time.perf_counter()
+        saved = time.monotonic()
+        while not _finished(run.history, config):
+            epoch, started = run.epoch + 1, time.perf_counter()
             beta = config.beta(epoch)
+            learning_rate = config.learning_rate_in(epoch, run.history.column("valid_elbo"))
 
-            model.train()
-            objective.modules.train()
-            torch.manual_seed(epoch_seed(config.seed, epoch, stream=_NOISE))
+            loss.train()
+            torch.manual_seed(epoch_seed(config.seed, epoch, stream=_NOISE + _STREAMS * fabric.global_rank))
+            step.begin_epoch(beta=beta, learning_rate=learning_rate)
             epoch_batches = batches(
                 train_images,
                 config.batch_size,
@@ -224,64 +161,93 @@ def train(
                 epoch=epoch,
                 binary=data.binary,
                 binarize=config.binarize,
+                share=(fabric.global_rank, fabric.world_size),
             )
-            means = _Means()
-            for step, x in enumerate(epoch_batches, start=1):  # x: (batch, channels, height, width) float32
-                terms = objective(model, x, beta=beta)  # scalars, means over the batch
-                optimizer.zero_grad()
-                fabric.backward(terms.loss + terms.auxiliary)
-                norm = fabric.clip_gradients(
-                    model, optimizer, max_norm=config.clip_norm, error_if_nonfinite=False
-                )
-                assert norm is not None  # None only where `max_norm` is
-                if not (math.isfinite(terms.loss.item()) and math.isfinite(norm.item())):
-                    where = f"in epoch {epoch}, step {step}"
-                    raise _divergence(
-                        f"loss {terms.loss.item()}, gradient norm {norm.item()} {where}", run_dir
-                    )
-                optimizer.step()
-                means.add(terms, len(x))
+            for number, x in enumerate(epoch_batches, start=1):  # x: (share, channels, height, width) float32
+                step(x)
+                if number % _LOOK_EVERY == 0:
+                    run.require_finite(step, epoch)
+            run.require_finite(step, epoch)
 
-            valid_means = _validate(model, objective, valid_images, config, beta)
-            row = {"epoch": epoch, "beta": beta, "learning_rate": config.learning_rate}
-            row |= means.columns("train", vae.latent_dim) | valid_means.columns("valid", vae.latent_dim)
-            row["seconds"] = time.perf_counter() - started
-            if not math.isfinite(row["valid_elbo"]):
-                raise _divergence(f"validation ELBO {row['valid_elbo']} after epoch {epoch}", run_dir)
-            history = dataclasses.replace(history, rows=(*history.rows, row))
-            if history.best_epoch == epoch:
-                best, best_penalties = _copy(vae), _copy(objective.modules)
-            _log(
-                row, board
-            )  # before the checkpoint: an epoch that is repeated is shown once, by `purge_step`
-            checkpoint = _checkpoint(vae, objective, best, best_penalties, optimizer, history, identity)
-            _save(checkpoint, run_dir / "last.pt")
-            _write_atomically(run_dir / "history.csv", history.to_csv().encode())
+            with nullcontext() if average is None else average.applied():
+                row = {"epoch": epoch, "beta": beta, "learning_rate": learning_rate}
+                row |= step.means.columns("train", vae.latent_dim, fabric)
+                valid_means = _validate(loss, valid_images, config, beta, fabric)
+                row |= valid_means.columns("valid", vae.latent_dim, fabric)
+                row["seconds"] = time.perf_counter() - started
+                run.add(fabric.broadcast(row))  # one clock, so that all processes hold the same history
+
+            if board is not None:
+                _log(row, board)  # before the checkpoint: an epoch that is repeated is shown once
+                due = time.monotonic() - saved >= config.checkpoint_seconds
+                if due or _finished(run.history, config):
+                    run.save()
+                    saved = time.monotonic()
             bar.update()
             bar.set_postfix_str(
                 f"valid −ELBO {-row['valid_elbo']:.2f}, tr J/d {row['valid_fisher_trace_mean']:.2f}"
             )
 
-    _write_atomically(run_dir / "history.csv", history.to_csv().encode())  # a kill may have come before it
-    _save(best, run_dir / "best.pt")
-    vae.load_state_dict(best)
-    vae.eval()
-    objective.modules.load_state_dict(best_penalties)
-    objective.modules.eval()
-    return history
+    if fabric.is_global_zero:
+        run.save_best()
+    fabric.barrier()  # whoever goes on finds the files
+    run.load_best()
+    return run.history
+
+
+def _launched(config: TrainingConfig) -> Fabric:
+    """Start or join the processes that the configuration, torchrun or a cluster asks for."""
+    devices, nodes = config.devices, config.nodes
+    if distributed.is_available() and distributed.is_torchelastic_launched():
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    # Buffers agree already: a penalty averages what it needs, see `mean_over_processes`.
+    strategy = DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=devices,
+        num_nodes=nodes,
+        strategy=strategy if devices * nodes > 1 else "auto",
+    )
+    fabric.launch()
+    return fabric
+
+
+def _require_shares(data: ImageData, config: TrainingConfig, fabric: Fabric) -> None:
+    processes = fabric.world_size
+    if config.batch_size % processes:
+        raise ValueError(
+            f"`batch_size` must be a multiple of the {processes} processes, got {config.batch_size}"
+        )
+    for split, images in (("train", data.train), ("valid", data.valid)):
+        if len(images) < processes:
+            raise ValueError(
+                f"`data` must hold an image for each of the {processes} processes in each split, "
+                f"got {len(images)} in {split}"
+            )
+
+
+def _records(config: TrainingConfig, fabric: Fabric) -> bool | None:
+    """Whether steps are recorded as CUDA graphs: surely, surely not, or if it can be done."""
+    can = fabric.device.type == "cuda" and fabric.world_size == 1
+    if config.cuda_graph and not can:
+        raise ValueError(
+            f"`cuda_graph` must be False or None except on a single GPU, got True on {fabric.world_size} × "
+            f"{fabric.device.type}"
+        )
+    return config.cuda_graph if can else False
 
 
 @torch.no_grad()
-def _validate(
-    model: nn.Module, objective: Objective, images: Tensor, config: TrainingConfig, beta: float
-) -> _Means:
-    """Evaluate the objective on the validation images, with the same noise each time."""
-    model.eval()
-    objective.modules.eval()
-    torch.manual_seed(epoch_seed(config.seed, 0, stream=_VALIDATION))
-    means = _Means()
-    for x in images.split(config.batch_size):  # (batch, channels, height, width) float32
-        means.add(objective(model, x, beta=beta), len(x))
+def _validate(loss: Loss, images: Tensor, config: TrainingConfig, beta: float, fabric: Fabric) -> Means:
+    """Evaluate the objective on this process's validation images, with the same noise each time."""
+    loss.eval()
+    torch.manual_seed(epoch_seed(config.seed, 0, stream=_VALIDATION + _STREAMS * fabric.global_rank))
+    means = Means()
+    weight = torch.tensor(beta, device=fabric.device)
+    for x in images.split(config.validation_batch_size):  # (batch, channels, height, width) float32
+        means.add(loss(x, weight)[1], len(x))
+        means.counted(len(x))
     return means
 
 
@@ -296,137 +262,103 @@ def _finished(history: History, config: TrainingConfig) -> bool:
     )
 
 
-class _Means:
-    """Means of an objective's terms over the images of an epoch, kept on the device until they are read."""
+class _Run:
+    """What a run has reached: its history, its best weights, and the checkpoint that holds both."""
 
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.sums: Tensor | float = 0.0
-        self.count = 0
+    def __init__(
+        self,
+        vae: VAE,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        average: WeightAverage | None,
+        identity: Mapping[str, str],
+        folder: Path,
+    ) -> None:
+        self.history = History(vae.latent_dim)
+        self._vae, self._penalties, self._optimizer = vae, objective.modules, optimizer
+        self._average, self._identity, self._folder = average, identity, folder
+        self._best: dict[str, Tensor] = {}
+        self._best_penalties: dict[str, Tensor] = {}
 
-    def add(self, terms: ObjectiveTerms, count: int) -> None:
-        named = {
-            "loss": terms.loss,
-            "elbo": terms.elbo,
-            "reconstruction": terms.reconstruction,
-            "kl": terms.kl,
-            **{f"penalty_{name}": value for name, value in terms.penalties.items()},
-            "posterior_entropy": terms.posterior_entropy,
-            "fisher_trace_mean": terms.fisher_trace_mean,
-            **terms.watched,
-        }
-        self.names = list(named)
-        self.sums = self.sums + count * torch.stack([value.detach() for value in named.values()])
-        self.count += count
+    @property
+    def epoch(self) -> int:
+        return len(self.history.rows)
 
-    def columns(self, prefix: str, latent_dim: int) -> dict[str, float]:
-        """Return the means; N is that of the mean entropy, not a mean of the batches' N."""
-        means = torch.as_tensor(self.sums).double().cpu() / self.count
-        row = dict(zip(self.names, means.tolist(), strict=True))
-        row["entropy_power"] = float(
-            power_from_entropy(means[self.names.index("posterior_entropy")], latent_dim)
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Add an epoch, whose weights are in place; refuse one whose ELBO is not finite."""
+        if not math.isfinite(row["valid_elbo"]):
+            raise self._divergence(f"validation ELBO {row['valid_elbo']} after epoch {self.epoch + 1}")
+        self.history = dataclasses.replace(self.history, rows=(*self.history.rows, dict(row)))
+        if self.history.best_epoch == self.epoch:
+            self._best, self._best_penalties = _copy(self._vae), _copy(self._penalties)
+
+    def require_finite(self, step: TrainingStep, epoch: int) -> None:
+        if fault := step.fault():
+            raise self._divergence(
+                f"loss {fault.loss}, gradient norm {fault.gradient_norm} in epoch {epoch}, step {fault.step}"
+            )
+
+    def _divergence(self, found: str) -> DivergenceError:
+        last = self._folder / "last.pt"
+        kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
+        return DivergenceError(
+            f"training has diverged: {found}; {kept}; "
+            "a smaller `learning_rate`, `clip_norm` or penalty weight may help"
         )
-        row["product"] = row["entropy_power"] * row["fisher_trace_mean"]
-        return {f"{prefix}_{name}": value for name, value in row.items()}
 
+    def restore(self, fabric: Fabric) -> None:
+        """Go on from the checkpoint, if there is one; the first process reads it for all."""
+        path, checkpoint = self._folder / "last.pt", None
+        if fabric.is_global_zero and path.exists():
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        checkpoint = fabric.broadcast(checkpoint)
+        if checkpoint is None:
+            return
+        require_same_run(checkpoint, self._identity, self._folder)
+        self._vae.load_state_dict(checkpoint["model"])
+        self._penalties.load_state_dict(checkpoint.get("penalties", {}))  # older runs had none with a state
+        group = self._optimizer.param_groups[0]
+        options = {name: group[name] for name in ("lr", "fused", "capturable")}  # of this device
+        self._optimizer.load_state_dict(checkpoint["optimizer"])
+        self._optimizer.param_groups[0].update(options)
+        if self._average is not None:
+            for value, old in zip(self._average.sums, checkpoint["average"]["sums"], strict=True):
+                value.copy_(old)
+            self._average.steps = checkpoint["average"]["steps"]
+        self.history = History(checkpoint["history"]["latent_dim"], tuple(checkpoint["history"]["rows"]))
+        self._best, self._best_penalties = checkpoint["best_model"], checkpoint.get("best_penalties", {})
 
-def _divergence(found: str, run_dir: Path) -> DivergenceError:
-    last = run_dir / "last.pt"
-    kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
-    return DivergenceError(
-        f"training has diverged: {found}; {kept}; "
-        "a smaller `learning_rate`, `clip_norm` or penalty weight may help"
-    )
+    def save(self) -> None:
+        average = self._average
+        checkpoint = {
+            "model": self._vae.state_dict(),
+            "penalties": self._penalties.state_dict(),
+            "best_model": self._best,
+            "best_penalties": self._best_penalties,
+            "optimizer": self._optimizer.state_dict(),
+            "average": None if average is None else {"sums": average.sums, "steps": average.steps},
+            "epoch": self.epoch,
+            "history": dataclasses.asdict(self.history),
+            "identity": dict(self._identity),
+        }
+        save(checkpoint, self._folder / "last.pt")
+        write_atomically(self._folder / "history.csv", self.history.to_csv().encode())
 
+    def save_best(self) -> None:
+        # The history again, because a kill may have come before it.
+        write_atomically(self._folder / "history.csv", self.history.to_csv().encode())
+        save(self._best, self._folder / "best.pt")
 
-def _identity(
-    vae: nn.Module, objective: Objective, data: ImageData, config: TrainingConfig
-) -> dict[str, str]:
-    """Say what a run consists of, to recognise it when it is resumed."""
-    fields = dataclasses.asdict(config)
-    free = ("epochs", "accelerator")
-    digest = hashlib.sha256()
-    for images in (data.train, data.valid):
-        digest.update(images.cpu().contiguous().numpy().data)
-    return {
-        "model": repr(vae),
-        "objective": repr(objective),
-        "data": f"{data.name}, SHA-256 {digest.hexdigest()}",
-        "configuration": repr({name: value for name, value in fields.items() if name not in free}),
-    }
+    def load_best(self) -> None:
+        """Leave the model with the weights of its best epoch, in evaluation mode."""
+        self._vae.load_state_dict(self._best)
+        self._vae.eval()
+        self._penalties.load_state_dict(self._best_penalties)
+        self._penalties.eval()
 
 
 def _copy(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def _checkpoint(
-    vae: nn.Module,
-    objective: Objective,
-    best: dict[str, Tensor],
-    best_penalties: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    history: History,
-    identity: Mapping[str, str],
-) -> dict[str, Any]:
-    return {
-        "model": vae.state_dict(),
-        "penalties": objective.modules.state_dict(),
-        "best_model": best,
-        "best_penalties": best_penalties,
-        "optimizer": optimizer.state_dict(),
-        "epoch": len(history.rows),
-        "history": dataclasses.asdict(history),
-        "identity": dict(identity),
-    }
-
-
-def _restore(
-    path: Path,
-    vae: VAE,
-    objective: Objective,
-    optimizer: torch.optim.Optimizer,
-    identity: Mapping[str, str],
-    device: torch.device,
-) -> tuple[History, dict[str, Tensor], dict[str, Tensor]]:
-    """Load a checkpoint, if there is one; return its history, best weights and penalties' best state."""
-    if not path.exists():
-        return History(vae.latent_dim), {}, {}
-    checkpoint = torch.load(path, map_location=device, weights_only=True)
-    for part, now in identity.items():
-        if (then := checkpoint["identity"][part]) != now:
-            raise ValueError(
-                f"`run_dir` {path.parent} holds a run with another {part}: it was\n  {then}\n"
-                f"and is now\n  {now}\n"
-                "name another folder, or start anew with `resume=False`"
-            )
-    vae.load_state_dict(checkpoint["model"])
-    objective.modules.load_state_dict(checkpoint.get("penalties", {}))  # older runs had none with a state
-    optimizer.load_state_dict(checkpoint["optimizer"])
-    history = History(checkpoint["history"]["latent_dim"], tuple(checkpoint["history"]["rows"]))
-    return history, checkpoint["best_model"], checkpoint.get("best_penalties", {})
-
-
-def _save(content: dict[str, Any], path: Path) -> None:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    _write_atomically(path, buffer.getvalue())
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file at once: whoever reads `path`, after a crash too, finds the old content or the new."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    if os.name == "posix":  # elsewhere a folder cannot be opened
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # so that the new name survives a power cut
-        finally:
-            os.close(folder)
 
 
 def _log(row: Mapping[str, float], board: SummaryWriter) -> None:

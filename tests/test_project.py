@@ -44,16 +44,17 @@ FLOORS = {
     "infoplane_torch": [
         [
             "monte_carlo", "location_fisher", "information", "networks", "made", "autoregressive_flow",
-            "coupling_flow", "conv_networks", "logistic_mixture", "pixel_cnn",
+            "coupling_flow", "conv_networks", "logistic_mixture", "pixel_cnn", "processes",
         ],
         ["posteriors", "likelihoods", "priors"],
         ["vae"],
         ["penalties", "mutual_information", "objective"],
         ["presets"],
-        ["data"],
-        ["history", "training"],
+        ["data_files", "image_data", "own_images", "data"],
+        ["history", "training_config", "checkpoints", "training_step", "training"],
         ["evaluation"],
         ["figures"],
+        ["runs", "commands", "__main__"],
     ],
 }  # fmt: skip
 TORCH = importlib.util.find_spec("torch") is not None

@@ -12,7 +12,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from infoplane_torch import data
+from infoplane_torch import data, data_files
 from infoplane_torch.data import ImageData, batches, epoch_seed, load
 
 DAMAGED = {
@@ -86,7 +86,7 @@ class Server:
 def cache(tmp_path, monkeypatch):
     monkeypatch.delenv(data.DATA_VARIABLE, raising=False)
     monkeypatch.delenv(data.MIRROR_VARIABLE, raising=False)
-    monkeypatch.setattr(data.pooch, "os_cache", lambda name: tmp_path / "cache" / name)
+    monkeypatch.setattr(data_files.pooch, "os_cache", lambda name: tmp_path / "cache" / name)
     return tmp_path / "cache" / "infoplane"
 
 
@@ -94,7 +94,9 @@ def cache(tmp_path, monkeypatch):
 def server(mnist_files, monkeypatch, cache):
     server = Server(dict(mnist_files))
     for name, content in mnist_files.items():
-        monkeypatch.setitem(data._SHA256, name, hashlib.sha256(content).hexdigest())
+        monkeypatch.setitem(
+            data_files.CHECKSUMS["mnist"], name, f"sha256:{hashlib.sha256(content).hexdigest()}"
+        )
     yield server
     server.close()
 
@@ -344,5 +346,13 @@ def test_the_real_sets_have_their_published_sizes_and_means():
         assert [len(split) for split in (images.train, images.valid, images.test)] == [50_000, 10_000, 10_000]
     assert torch.bincount(mnist.test_labels).tolist()[:3] == [980, 1135, 1032]
     assert float(mnist.test.float().mean()) / 255 == pytest.approx(0.1325, abs=5e-5)
+    small, head = load("omniglot"), load("svhn")
+    assert (small.name, len(small.train), len(small.valid), len(small.test)) == (
+        "omniglot_small",
+        3872,
+        484,
+        484,
+    )
+    assert (head.name, head.shape, len(head.valid)) == ("svhn_head", (3, 32, 32), 181)
     shares = [float(split.float().mean()) for split in (binarized.train, binarized.valid, binarized.test)]
     assert shares == pytest.approx([0.13056, 0.13113, 0.13251], abs=5e-6)

@@ -25,7 +25,9 @@ from infoplane_torch.penalties import MMD, FisherInformation
 from infoplane_torch.posteriors import DiagonalGaussian
 from infoplane_torch.training import DivergenceError, TrainingConfig, train
 
-CONFIG = TrainingConfig(epochs=6, batch_size=32, warmup_epochs=3, patience=None, accelerator="cpu", seed=5)
+CONFIG = TrainingConfig(
+    epochs=6, batch_size=32, warmup_epochs=3, patience=None, accelerator="cpu", seed=5, checkpoint_seconds=0
+)
 
 
 class Killed(BaseException):
@@ -157,7 +159,8 @@ def test_a_process_killed_by_sigkill_resumes_to_the_same_bits(digits, tmp_path):
         sizes = {"event_shape": (1, 8, 8), "hidden": (16,), "latent_dim": 3}
         vae, objective = presets.build(presets.fae(20.0, 1.0, **sizes))
         config = TrainingConfig(
-            epochs=60, batch_size=32, warmup_epochs=3, patience=None, accelerator="cpu", seed=5
+            epochs=60, batch_size=32, warmup_epochs=3, patience=None, accelerator="cpu", seed=5,
+            checkpoint_seconds=0,
         )
         train(vae, objective, digits, config, sys.argv[1], progress=False)
     """

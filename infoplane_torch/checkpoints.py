@@ -1,0 +1,151 @@
+"""Files of a training run that a crash at any moment leaves whole, and what says which run they belong to."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from infoplane_torch.image_data import ImageData
+from infoplane_torch.objective import Objective
+from infoplane_torch.training_config import TrainingConfig
+
+# What may differ when a run is resumed: how far it goes, where and by what means, but not what it computes.
+_FREE = ("accelerator", "devices", "nodes", "compile", "cuda_graph", "checkpoint_seconds")
+
+
+def run_identity(
+    vae: nn.Module, objective: Objective, data: ImageData, config: TrainingConfig
+) -> dict[str, str]:
+    """Say what a run consists of, to recognise it when it is resumed.
+
+    Parameters
+    ----------
+    vae : nn.Module
+        The model.
+    objective : Objective
+        What is maximised.
+    data : ImageData
+        The images, by their SHA-256.
+    config : TrainingConfig
+        All the rest. The number of epochs counts only where the schedule depends on it.
+
+    Returns
+    -------
+    dict of str to str
+
+    Examples
+    --------
+    >>> from infoplane_torch import presets
+    >>> from infoplane_torch.checkpoints import run_identity
+    >>> from infoplane_torch.data import load
+    >>> model, objective = presets.build(presets.vae(event_shape=(1, 8, 8)))
+    >>> list(run_identity(model, objective, load("digits"), TrainingConfig()))
+    ['model', 'objective', 'data', 'configuration']
+    """
+    digest = hashlib.sha256()
+    for images in (data.train, data.valid):
+        digest.update(images.cpu().contiguous().numpy().data)
+    free = _FREE if config.schedule == "cosine" else (*_FREE, "epochs")
+    fields = {name: value for name, value in dataclasses.asdict(config).items() if name not in free}
+    return {
+        "model": repr(vae),
+        "objective": repr(objective),
+        "data": f"{data.name}, SHA-256 {digest.hexdigest()}",
+        "configuration": repr(fields),
+    }
+
+
+def require_same_run(checkpoint: Mapping[str, Any], identity: Mapping[str, str], folder: Path) -> None:
+    """Refuse a checkpoint that belongs to another run.
+
+    Parameters
+    ----------
+    checkpoint : mapping
+        Holds its own under "identity".
+    identity : mapping of str to str
+        That of the run that wants to go on.
+    folder : Path
+        Where it was found, for the message.
+
+    Raises
+    ------
+    ValueError
+        If a part differs; the message shows both.
+
+    Examples
+    --------
+    >>> from infoplane_torch.checkpoints import require_same_run
+    >>> require_same_run({"identity": {"model": "VAE"}}, {"model": "VAE"}, Path("run"))
+    """
+    for part, now in identity.items():
+        if (then := checkpoint["identity"][part]) != now:
+            raise ValueError(
+                f"`run_dir` {folder} holds a run with another {part}: it was\n  {then}\n"
+                f"and is now\n  {now}\n"
+                "name another folder, or start anew with `resume=False`"
+            )
+
+
+def save(content: Mapping[str, Any], path: Path) -> None:
+    """Write tensors and plain values to a file, at once.
+
+    Parameters
+    ----------
+    content : mapping
+        What `torch.load` gives back with ``weights_only=True``.
+    path : Path
+        The file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from infoplane_torch.checkpoints import save
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save({"epoch": 3}, Path(folder) / "last.pt")
+    ...     torch.load(Path(folder) / "last.pt", weights_only=True)
+    {'epoch': 3}
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace a file at once: whoever reads `path`, after a crash too, finds the old content or the new.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    content : bytes
+        What it shall hold.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from infoplane_torch.checkpoints import write_atomically
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_atomically(Path(folder) / "note", b"all or nothing")
+    ...     [path.name for path in Path(folder).iterdir()]
+    ['note']
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    if os.name == "posix":  # elsewhere a folder cannot be opened
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # so that the new name survives a power cut
+        finally:
+            os.close(folder)

@@ -1,0 +1,275 @@
+"""A training run as a folder: its configuration as JSON beside the weights, and all that they need."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from infoplane_torch import presets
+from infoplane_torch.checkpoints import write_atomically
+from infoplane_torch.data import load
+from infoplane_torch.history import History
+from infoplane_torch.image_data import ImageData
+from infoplane_torch.training import train
+from infoplane_torch.training_config import TrainingConfig
+from infoplane_torch.vae import VAE
+
+_FILE = "config.json"
+# What the presets that cannot do without are called with.
+_TARGETS: dict[str, tuple[float, ...]] = {"fae": (20.0, 1.0), "mae": (10.0, 1.0)}
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that decides a run, apart from the files of the data: what ``config.json`` holds.
+
+    Parameters
+    ----------
+    data : str
+        Name of a data set, or path of one's own images, as `infoplane_torch.data.load` takes it.
+    data_dir : str or None
+        Folder with the files of a named data set.
+    model : ModelConfig
+        The model and its objective; `event_shape` is that of the data.
+    training : TrainingConfig
+        How it is trained; its seed decides the initial weights too.
+
+    Examples
+    --------
+    >>> from infoplane_torch import presets
+    >>> from infoplane_torch.runs import RunConfig
+    >>> config = RunConfig("digits", None, presets.vae(event_shape=(1, 8, 8)), TrainingConfig(epochs=3))
+    >>> RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    True
+    """
+
+    data: str
+    data_dir: str | None
+    model: presets.ModelConfig
+    training: TrainingConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain dictionaries, lists and numbers, ready for JSON."""
+        return {
+            "data": self.data,
+            "data_dir": self.data_dir,
+            "model": self.model.to_dict(),
+            "training": dataclasses.asdict(self.training),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> RunConfig:
+        """Read the configuration that `to_dict` wrote.
+
+        Parameters
+        ----------
+        fields : mapping of str to object
+            What `to_dict` gave, perhaps by way of JSON.
+
+        Raises
+        ------
+        ValueError
+            If a field is missing, unknown or out of its range.
+        """
+        try:
+            return cls(
+                fields["data"],
+                fields["data_dir"],
+                presets.ModelConfig.from_dict(fields["model"]),
+                TrainingConfig(**fields["training"]),
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"`fields` must be those that `to_dict` wrote: {error}") from error
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A trained model with what it was made by.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Its configuration.
+    vae : VAE
+        The model with the weights of its best epoch, in evaluation mode.
+    history : History
+        Its epochs.
+    """
+
+    config: RunConfig
+    vae: VAE
+    history: History
+
+    def images(self, split: str, *, data_dir: str | os.PathLike[str] | None = None) -> torch.Tensor:
+        """Load the images of a split as the model knows them: binary, or in grey levels.
+
+        Parameters
+        ----------
+        split : {"train", "valid", "test"}
+            Which.
+        data_dir : path, optional
+            Folder with the files, if it is another one now.
+        """
+        data = load(self.config.data, self.config.data_dir if data_dir is None else data_dir)
+        return data.evaluation_images(split, binarize=self.config.training.binarize)
+
+
+def preset_names() -> list[str]:
+    """Names of the presets: the functions of `infoplane_torch.presets` that give a configuration.
+
+    Examples
+    --------
+    >>> from infoplane_torch.runs import preset_names
+    >>> "vae" in preset_names() and "fae" in preset_names()
+    True
+    """
+    functions = {n: f for n, f in vars(presets).items() if callable(f) and not isinstance(f, type)}
+    return [
+        name
+        for name, function in functions.items()
+        if getattr(function, "__annotations__", {}).get("return") == "ModelConfig"
+    ]
+
+
+def preset(name: str) -> presets.ModelConfig:
+    """Return a preset's configuration; FAE with F = 20 and λ = 1, MAE with M = 10 and λ = 1.
+
+    Parameters
+    ----------
+    name : str
+        One of `preset_names`.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> from infoplane_torch.runs import preset
+    >>> preset("mae").information
+    10.0
+    """
+    if name not in preset_names():
+        raise ValueError(f"`name` must be one of {preset_names()}, got {name!r}")
+    function: Callable[..., presets.ModelConfig] = getattr(presets, name)
+    return function(*_TARGETS.get(name, ()))
+
+
+def start_run(
+    config: RunConfig, folder: str | os.PathLike[str], *, resume: bool = True, progress: bool = True
+) -> tuple[Run, ImageData]:
+    """Train what a configuration describes, or go on with it, and keep the configuration in the folder.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The configuration.
+    folder : path
+        Where to keep everything; what `infoplane_torch.training.train` writes, and ``config.json``.
+    resume : bool, default True
+        Go on where an interrupted run stopped; False starts anew.
+    progress : bool, default True
+        Show a progress bar.
+
+    Returns
+    -------
+    Run, ImageData
+        The trained model, and the data that it was trained on.
+
+    Raises
+    ------
+    ValueError
+        As `infoplane_torch.training.train`, `infoplane_torch.data.load` and the configurations.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from infoplane_torch import presets
+    >>> from infoplane_torch.runs import RunConfig, load_run, start_run
+    >>> model = presets.vae(event_shape=(1, 8, 8), hidden=(16,), latent_dim=2)
+    >>> config = RunConfig("digits", None, model, TrainingConfig(epochs=1, accelerator="cpu"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = start_run(config, folder, progress=False)
+    ...     load_run(folder).vae.sample(3).shape
+    torch.Size([3, 1, 8, 8])
+    """
+    folder = Path(folder)
+    data = load(config.data, config.data_dir)
+    if tuple(config.model.event_shape) != data.shape:
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, event_shape=data.shape))
+    torch.manual_seed(config.training.seed)
+    vae, objective = presets.build(config.model)
+    content = json.dumps(config.to_dict(), indent=2).encode() + b"\n"
+    if not resume or not (folder / "last.pt").exists():  # otherwise `train` holds it against the old one
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / _FILE, content)
+    history = train(vae, objective, data, config.training, folder, resume=resume, progress=progress)
+    if first_process():
+        write_atomically(folder / _FILE, content)  # of a run made longer
+    return Run(config, vae, history), data
+
+
+def load_run(folder: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Run:
+    """Load a run from its folder, finished or not.
+
+    Parameters
+    ----------
+    folder : path
+        What `start_run` wrote.
+    device : str or torch.device, default "cpu"
+        Where to put the model.
+
+    Returns
+    -------
+    Run
+        With the weights of the best epoch so far.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no run, or one that has not finished an epoch.
+    ValueError
+        If its configuration cannot be read.
+
+    Examples
+    --------
+    >>> from infoplane_torch.runs import load_run
+    >>> load_run("runs/none")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: runs/none is no run: it has no config.json
+    """
+    folder = Path(folder)
+    for name, meaning in ((_FILE, "is no run"), ("last.pt", "has not saved an epoch yet")):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} {meaning}: it has no {name}")
+    try:
+        config = RunConfig.from_dict(json.loads((folder / _FILE).read_text()))
+    except ValueError as error:
+        raise ValueError(f"{folder / _FILE} cannot be read: {error}") from error
+    checkpoint = torch.load(folder / "last.pt", map_location="cpu", weights_only=True)
+    vae, _ = presets.build(config.model)
+    vae.load_state_dict(checkpoint["best_model"])
+    history = checkpoint["history"]
+    return Run(config, vae.to(device).eval(), History(history["latent_dim"], tuple(history["rows"])))
+
+
+def first_process() -> bool:
+    """Tell whether this is the only process of a run, or the first of several.
+
+    Examples
+    --------
+    >>> from infoplane_torch.runs import first_process
+    >>> first_process()
+    True
+    """
+    distributed = torch.distributed
+    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0

@@ -1,0 +1,160 @@
+"""``python -m infoplane_torch``: a run from its configuration to its pictures, and errors of one line."""
+
+import json
+import subprocess
+import sys
+from itertools import pairwise
+
+import matplotlib.image
+import pytest
+import torch
+
+from infoplane_torch import presets
+from infoplane_torch.__main__ import main
+from infoplane_torch.runs import RunConfig, load_run, preset, preset_names
+from infoplane_torch.training_config import TrainingConfig
+
+SMALL = (
+    "--no-progress", "--model.hidden", "16", "--model.latent-dim", "3", "--training.epochs", "2",
+    "--training.warmup-epochs", "1", "--training.accelerator", "cpu",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "fae"
+    assert main(["train", "--preset", "fae", "--fisher", "5", "--out", str(folder), *SMALL]) == 0
+    return folder
+
+
+def test_train_writes_the_weights_and_the_whole_configuration(run):
+    assert {"config.json", "best.pt", "last.pt", "history.csv"} <= {path.name for path in run.iterdir()}
+    config = RunConfig.from_dict(json.loads((run / "config.json").read_text()))
+    sizes = {"event_shape": (1, 8, 8), "hidden": (16,), "latent_dim": 3}
+    assert config.model == presets.fae(5.0, 1.0, **sizes)
+    assert config.training == TrainingConfig(epochs=2, warmup_epochs=1, accelerator="cpu")
+    assert len(load_run(run).history.rows) == 2
+
+
+def test_a_run_started_again_goes_on_and_can_be_made_longer(run, tmp_path, capsys):
+    longer = [*SMALL, "--training.epochs", "3", "--fisher", "5", "--preset", "fae"]
+    for path in run.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    assert main(["train", "--out", str(tmp_path), *longer]) == 0
+    assert "3 epochs" in capsys.readouterr().out
+    assert load_run(tmp_path).config.training.epochs == 3
+    rows = (run / "history.csv").read_text().splitlines()
+    assert (tmp_path / "history.csv").read_text().splitlines()[: len(rows)] == rows
+
+
+def test_another_configuration_in_the_same_folder_is_an_error_that_leaves_the_old_one(run, capsys):
+    before = (run / "config.json").read_text()
+    assert main(["train", "--preset", "vae", "--out", str(run), *SMALL]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("infoplane_torch: error: `run_dir`")
+    assert error.count("\n") == 1
+    assert (run / "config.json").read_text() == before
+
+
+def test_evaluate_prints_and_writes_the_numbers(run, capsys):
+    assert main(["evaluate", str(run), "--images", "20", "--samples", "50"]) == 0
+    printed = capsys.readouterr().out
+    record = json.loads((run / "evaluation.json").read_text())
+    assert record["nll"]["value"] <= record["negative_elbo"]["value"] + 1
+    assert f"{record['nll']['value']:.3f} ± {record['nll']['standard_error']:.3f}" in printed
+    assert (record["images"], record["samples"], record["split"]) == (20, 50, "test")
+
+
+@pytest.mark.parametrize(
+    ("command", "picture"),
+    [
+        (("sample", "RUN", "--n", "5"), "samples.png"),
+        (("sample", "RUN", "--n", "5", "--mean"), "samples.png"),
+        (("reconstruct", "RUN", "--n", "4"), "reconstructions.png"),
+        (("plane", "RUN", "--images", "30", "--trajectories"), "plane.png"),
+    ],
+)
+def test_pictures_need_nothing_but_the_run(command, picture, run, tmp_path, capsys):
+    arguments = [str(run) if word == "RUN" else word for word in command]
+    out = tmp_path / picture
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert str(out) in capsys.readouterr().out
+    assert matplotlib.image.imread(out)[..., :3].std() > 0.02
+
+
+def test_the_plane_takes_several_runs(run, tmp_path, capsys):
+    assert main(["train", "--preset", "vae", "--out", str(tmp_path / "vae"), *SMALL]) == 0
+    assert main(["plane", str(run), str(tmp_path / "vae"), "--out", str(tmp_path / "plane.png")]) == 0
+    printed = capsys.readouterr().out
+    assert "fae: tr J/d" in printed
+    assert "vae: tr J/d" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "--data", "nowhere"], "`name` must be"),
+        (["train", "--fisher-weight", "1"], "--fisher-weight needs --fisher"),
+        (["train", "--data", "mnist", "--data-dir", "EMPTY"], "no train-images-idx3-ubyte.gz"),
+        (["evaluate", "EMPTY"], "is no run: it has no config.json"),
+        (["evaluate", "RUN", "--split", "all"], "`split` must be"),
+        (["evaluate", "RUN", "--images", "0"], "must be at least 1, got 0"),
+        (["sample", "RUN", "--device", "abacus"], "--device must name a device"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(arguments, message, run, tmp_path, capsys):
+    named = {"EMPTY": str(tmp_path), "RUN": str(run)}
+    assert main([named.get(word, word) for word in arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("infoplane_torch: error: ")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["train", "--training.epochs", "0"], ["train", "--preset", "gan"], []])
+def test_options_that_cannot_be_are_exit_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_help_explains_every_option(capsys):
+    for command in ("train", "evaluate", "plane", "sample", "reconstruct"):
+        with pytest.raises(SystemExit) as stopped:
+            main([command, "--help"])
+        assert stopped.value.code == 0
+        lines = capsys.readouterr().out.splitlines()
+        for line, following in pairwise(lines):
+            if line.startswith("│ --"):
+                assert following.startswith("│       "), line  # an explanation, and not the next option
+
+
+def test_each_preset_has_a_configuration():
+    assert {"vae", "fae", "mae", "iaf_vae"} <= set(preset_names())
+    for name in preset_names():
+        assert isinstance(preset(name), presets.ModelConfig)
+
+
+def test_a_damaged_configuration_is_a_clear_error(run, tmp_path):
+    for path in run.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    for content in ("{", '{"data": "digits"}'):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(ValueError, match=r"config\.json cannot be read"):
+            load_run(tmp_path)
+
+
+def test_the_module_runs_as_a_program(tmp_path):
+    command = [sys.executable, "-m", "infoplane_torch", "evaluate", str(tmp_path)]
+    result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
+    assert result.returncode == 2
+    assert "is no run" in result.stderr
