@@ -1,0 +1,92 @@
+"""Table 1: likelihoods of all models beside the paper's."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from examples.paper.study import BEST, TABLE, OutOfTimeError, Study, System, all_runs
+from infoplane_torch.checkpoints import write_atomically
+
+_HEADER = (
+    "| model | λ | seeds | test NLL | spread of seeds | gain on VAE, paired | −ELBO | KL | I | N | J/d | N·J/d "
+    "| active | median ESS | paper |",
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+)
+
+
+def table1(study: Study, *, best: bool = False) -> str:
+    """Train and measure what there is time for; write the results and return the table in Markdown."""
+    systems = BEST if best else TABLE
+    found: dict[str, list[dict[str, Any]]] = {system.name: [] for system in systems}
+    likelihoods: dict[tuple[str, int], np.ndarray] = {}
+    left = ""
+    try:
+        for system, weight, config in all_runs(study, systems):
+            run = study.trained(config)
+            seed = config.training.seed
+            likelihoods[system.name, seed] = study.log_likelihoods(config, run)[0]
+            found[system.name].append({"seed": seed, "weight": weight, **study.measured(config, run)})
+    except OutOfTimeError as error:
+        left = f"Stopped by the budget at {error}; the same command goes on.\n\n"
+    name = "best" if best else "table1"
+    content = {"protocol": repr(study.protocol), "complete": not left, "runs": found}
+    write_atomically(study.folder / f"{name}.json", json.dumps(content, indent=2).encode() + b"\n")
+    rows = [_row(system, found[system.name], likelihoods) for system in systems]
+    text = left + "\n".join((*_HEADER, *rows)) + "\n"
+    write_atomically(study.folder / f"{name}.md", text.encode())
+    return text
+
+
+def _row(system: System, runs: list[dict[str, Any]], likelihoods: dict[tuple[str, int], np.ndarray]) -> str:
+    paper = "" if system.paper is None else f"{system.paper:.2f}"
+    if not runs:
+        return f"| {system.name} " + "| " * 13 + f"| {paper} |"
+
+    def mean(name: str, digits: int = 2) -> str:
+        return f"{np.mean([run[name] for run in runs]):.{digits}f}"
+
+    nll = np.array([run["nll"] for run in runs])
+    spread = f"{nll.std(ddof=1):.2f}" if len(nll) > 1 else ""
+    cells = [
+        system.name,
+        f"{runs[0]['weight']:g}" if system.weighted else "",
+        str(len(runs)),
+        f"{nll.mean():.2f} ± {np.mean([run['nll_se'] for run in runs]):.2f}",
+        spread,
+        _paired(system.name, runs, likelihoods),
+        mean("negative_elbo"),
+        mean("kl"),
+        mean("information"),
+        mean("entropy_power", 3),
+        mean("fisher_mean"),
+        mean("product"),
+        mean("active_units", 0),
+        mean("ess_median", 0),
+        paper,
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _paired(name: str, runs: list[dict[str, Any]], likelihoods: dict[tuple[str, int], np.ndarray]) -> str:
+    """Gain on the VAE of the same seed, on the same images; its error counts images and seeds."""
+    seeds = [run["seed"] for run in runs if ("VAE", run["seed"]) in likelihoods]
+    if name == "VAE" or not seeds:
+        return ""
+    gains = np.array(
+        [likelihoods[name, seed] - likelihoods["VAE", seed] for seed in seeds]
+    )  # (seeds, images)
+    over_images = gains.mean(axis=0).std(ddof=1) / math.sqrt(gains.shape[1])
+    over_seeds = gains.mean(axis=1).std(ddof=1) / math.sqrt(len(seeds)) if len(seeds) > 1 else 0.0
+    return f"{gains.mean():+.2f} ± {math.hypot(over_images, over_seeds):.2f}"
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """What `table1` has written, or nothing."""
+    file = folder / "table1.json"
+    kept: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {"runs": {}}
+    return kept
