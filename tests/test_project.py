@@ -42,7 +42,8 @@ FLOORS = {
     ],
     "infoplane_torch": [
         [
-            "monte_carlo", "location_fisher", "information", "networks", "made", "autoregressive_flow",
+            "monte_carlo", "location_fisher", "whitening", "neighbors", "nearest_entropy", "shared_balls",
+            "kernel_sums", "kernel_information", "information", "networks", "made", "autoregressive_flow",
             "coupling_flow",
         ],
         ["posteriors", "likelihoods", "priors"],
