@@ -49,14 +49,17 @@ FLOORS = {
         ["posteriors", "likelihoods", "priors"],
         ["vae"],
         ["penalties", "mutual_information", "objective"],
+        ["plane_sums", "plugins", "metrics"],
         ["presets"],
         ["data"],
-        ["history", "training"],
+        ["history", "callbacks", "training"],
         ["evaluation"],
         ["figures"],
     ],
 }  # fmt: skip
 TORCH = importlib.util.find_spec("torch") is not None
+# Modules that cannot be imported without what an extra brings.
+EXTRAS = {"infoplane_torch.metrics": "torchmetrics", "infoplane_torch.callbacks": "lightning"}
 
 
 def modules(package):
@@ -116,6 +119,8 @@ def public_objects():
         root = importlib.import_module(package)
         for info in pkgutil.walk_packages(root.__path__, package + "."):
             if ".kernels" in info.name or info.name.endswith("__main__"):
+                continue
+            if info.name in EXTRAS and importlib.util.find_spec(EXTRAS[info.name]) is None:
                 continue
             module = importlib.import_module(info.name)
             for name, value in vars(module).items():
