@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 from torch import Tensor
 from torch.distributions import Distribution
 
 from infoplane.errors import warn
+from infoplane.plot import plane
 from infoplane_torch.history import TrajectoryPoint
 from infoplane_torch.metrics import FisherShannonPlane
 from infoplane_torch.plugins import as_posterior
@@ -120,10 +122,6 @@ class PlaneTrajectory(Callback):
         if not self.trajectory:
             warn("no trajectory to draw: PlaneTrajectory measures validation batches, and there were none")
             return
-        import matplotlib.pyplot as plt  # only the process that draws needs it
-
-        from infoplane.plot import plane
-
         figure, axes = plt.subplots(figsize=(6.4, 4.8), layout="constrained")
         plane(trajectories=[self.trajectory], time_label="validation", ax=axes)
         path = Path(self.path or Path(trainer.log_dir or trainer.default_root_dir) / "plane.png")

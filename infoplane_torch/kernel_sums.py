@@ -153,13 +153,16 @@ def _log_weights(
 ) -> tuple[Tensor, Tensor]:
     """log of the kernels at some rows over n − 1, (c, n), −∞ at the row itself, and their precisions."""
     n, d = z.shape
-    targets = z[rows]
     norms = z.square().sum(1)
-    squared = (norms[rows, None] + norms - 2 * targets @ z.T).clamp(min=0)
-    rate = torch.where(squared <= reach, near, precision) / h**2
+    squared = torch.addmm(norms, z[rows], z.T, alpha=-2) + norms[rows, None]
+    squared = squared.clamp(min=0)
+    is_near, near, precision = squared <= reach, near / h**2, precision / h**2
+    rate = torch.where(is_near, near, precision)
+    # Logarithms of n numbers, not of the table.
     constant = math.log(n - 1) + 0.5 * d * math.log(2 * math.pi)
-    exponent = 0.5 * (d * rate.log() - squared * rate) - constant
-    return exponent.scatter(1, rows[:, None], -torch.inf), rate
+    peak = torch.where(is_near, *(0.5 * d * rates.log() - constant for rates in (near, precision)))
+    exponent = torch.addcmul(peak, squared, rate, value=-0.5)
+    return exponent.scatter_(1, rows[:, None], -torch.inf), rate
 
 
 def _log_density(rows: Tensor, h: float, z: Tensor, precision: Tensor, near: Tensor, reach: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ _SPARE = 16
 # matrices that a user may have chosen (bfloat16; TF32 is eight times as accurate).
 _ROUNDING = {torch.float32: 2.0**-7, torch.float64: 2.0**-42}
 # Numbers held at a time: some that stay in a CPU's cache, and enough to keep a GPU busy.
-_CPU_PAIRS, _GPU_PAIRS = 2**18, 2**26
+_CPU_PAIRS, _GPU_PAIRS = 2**18, 2**24
 
 
 def rows_at_a_time(n: int, device: torch.device) -> int:

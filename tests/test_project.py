@@ -53,7 +53,10 @@ FLOORS = {
         ["presets"],
         ["data"],
         ["history", "callbacks", "training"],
-        ["evaluation"],
+        [
+            "image_batches", "likelihood_estimation", "model_plane", "code_information", "code_accuracy",
+            "evaluation",
+        ],
         ["figures"],
     ],
 }  # fmt: skip
