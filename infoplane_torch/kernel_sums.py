@@ -160,7 +160,8 @@ def _log_weights(
     rate = torch.where(is_near, near, precision)
     # Logarithms of n numbers, not of the table.
     constant = math.log(n - 1) + 0.5 * d * math.log(2 * math.pi)
-    peak = torch.where(is_near, *(0.5 * d * rates.log() - constant for rates in (near, precision)))
+    near_peak, far_peak = (0.5 * d * rates.log() - constant for rates in (near, precision))
+    peak = torch.where(is_near, near_peak, far_peak)
     exponent = torch.addcmul(peak, squared, rate, value=-0.5)
     return exponent.scatter_(1, rows[:, None], -torch.inf), rate
 
