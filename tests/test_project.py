@@ -43,20 +43,27 @@ FLOORS = {
     ],
     "infoplane_torch": [
         [
-            "monte_carlo", "location_fisher", "information", "networks", "made", "autoregressive_flow",
+            "monte_carlo", "location_fisher", "whitening", "neighbors", "nearest_entropy", "shared_balls",
+            "kernel_sums", "kernel_information", "information", "networks", "made", "autoregressive_flow",
             "coupling_flow", "conv_networks", "logistic_mixture", "pixel_cnn",
         ],
         ["posteriors", "likelihoods", "priors"],
         ["vae"],
         ["penalties", "mutual_information", "objective"],
+        ["plane_sums", "plugins", "metrics"],
         ["presets"],
         ["data"],
-        ["history", "training"],
-        ["evaluation"],
+        ["history", "callbacks", "training"],
+        [
+            "image_batches", "likelihood_estimation", "model_plane", "code_information", "code_accuracy",
+            "evaluation",
+        ],
         ["figures"],
     ],
 }  # fmt: skip
 TORCH = importlib.util.find_spec("torch") is not None
+# Modules that cannot be imported without what an extra brings.
+EXTRAS = {"infoplane_torch.metrics": "torchmetrics", "infoplane_torch.callbacks": "lightning"}
 
 
 def modules(package):
@@ -116,6 +123,8 @@ def public_objects():
         root = importlib.import_module(package)
         for info in pkgutil.walk_packages(root.__path__, package + "."):
             if ".kernels" in info.name or info.name.endswith("__main__"):
+                continue
+            if info.name in EXTRAS and importlib.util.find_spec(EXTRAS[info.name]) is None:
                 continue
             module = importlib.import_module(info.name)
             for name, value in vars(module).items():
