@@ -37,7 +37,13 @@ FLOORS = {
             "estimators.entropy_sums", "estimators.shared_balls", "estimators.copula_information",
         ],
         ["methods"],
-        ["measures", "dependence"],
+        [
+            "measures", "dependence",
+            "distributions.base", "distributions.location_scale", "distributions.normal",
+            "distributions.student", "distributions.symmetric", "distributions.positive",
+            "distributions.bounded", "distributions.quadrature", "distributions.product",
+            "distributions.mixture", "distributions.sums", "distributions",
+        ],
         ["plot"],
     ],
     "infoplane_torch": [
