@@ -44,6 +44,10 @@ FLOORS = {
             "distributions.bounded", "distributions.quadrature", "distributions.product",
             "distributions.mixture", "distributions.sums", "distributions",
         ],
+        [
+            "inequalities.subject", "inequalities.single", "inequalities.sums", "inequalities.heat_flow",
+            "inequalities.parts", "inequalities",
+        ],
         ["plot"],
     ],
     "infoplane_torch": [

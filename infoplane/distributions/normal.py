@@ -99,8 +99,7 @@ class MultivariateNormal(Distribution):
         return self._log_volume + 0.5 * self.d * (_LOG_2PI + 1)
 
     def _fisher(self) -> Array:
-        inverse: Array = np.linalg.inv(self.cov)
-        return inverse
+        return np.asarray(np.linalg.inv(self.cov), dtype=np.float64)
 
     def _field(self, x: Array) -> tuple[Array, Array]:
         z = solve_triangular(self.root, (x - self.loc).T, lower=True)

@@ -113,8 +113,8 @@ class MultivariateT(Distribution):
         return self._log_volume + _entropy(self.df, self.d)
 
     def _fisher(self) -> Array:
-        inverse: Array = np.linalg.inv(self.shape)
-        return (self.df + self.d) / (self.df + self.d + 2) * inverse
+        shrunk = (self.df + self.d) / (self.df + self.d + 2) * np.linalg.inv(self.shape)
+        return np.asarray(shrunk, dtype=np.float64)
 
     def _field(self, x: Array) -> tuple[Array, Array]:
         z = solve_triangular(self._root, (x - self.loc).T, lower=True)
