@@ -9,11 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
 
 from infoplane.distributions.base import Distribution, scatter
 from infoplane.distributions.normal import MultivariateNormal
-from infoplane.distributions.quadrature import box_rule, integrals, line_rule
+from infoplane.distributions.quadrature import box_rule, integrals, line_rule, log_sum
 from infoplane.estimate import Estimate
 
 Array = NDArray[np.float64]
@@ -121,13 +120,10 @@ class Mixture(Distribution):
 
     def _field(self, x: Array) -> tuple[Array, Array]:
         fields = [part._field(x) for part in self.parts]
-        logs = np.stack([f[0] for f in fields]) + np.log(self.weights)[:, None]
-        log_density = special.logsumexp(logs, axis=0)
-        with np.errstate(invalid="ignore"):
-            shares = np.exp(logs - log_density)
+        log_density, shares = log_sum(np.stack([f[0] for f in fields], axis=1) + np.log(self.weights))
         # A component that has no density here has no score to weigh; where none has, there is none.
-        scores = np.stack([np.where(s[:, None] > 0, f[1], 0.0) for s, f in zip(shares, fields, strict=True)])
-        return log_density, np.einsum("kn,kna->na", shares, scores)
+        weighed = [(s, f[1]) for s, f in zip(shares.T[:, :, None], fields, strict=True)]
+        return log_density, np.sum([np.where(s == 0, 0.0, s * score) for s, score in weighed], axis=0)
 
     def _log_density(self, x: Array) -> Array:
         return self._field(x)[0]
@@ -335,8 +331,7 @@ class GaussianMixture(Mixture):
         pieces = []
         for start in range(0, len(x), rows):
             logs, falls = self._component_logs(x[start : start + rows])
-            log_density = special.logsumexp(logs, axis=1)
-            shares = np.exp(logs - log_density[:, None])
+            log_density, shares = log_sum(logs)
             pieces.append((log_density, -np.einsum("nk,nka->na", shares, falls)))
         return np.concatenate([p[0] for p in pieces]), np.concatenate([p[1] for p in pieces])
 

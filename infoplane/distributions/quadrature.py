@@ -98,6 +98,23 @@ def box_rule(low: Array, high: Array, step: float) -> tuple[Array, float]:
     return grid, step ** len(axes)
 
 
+def log_sum(logs: Array) -> tuple[Array, Array]:
+    """Logarithm of sums of exponentials along the last axis, and the share of each term; nan of nothing.
+
+    Parameters
+    ----------
+    logs : ndarray of shape (n, K)
+        Logarithms of the terms, −inf for none.
+    """
+    peaks = logs.max(axis=1, keepdims=True)
+    peaks[peaks == -math.inf] = 0.0
+    shares = np.exp(logs - peaks)
+    sums = shares.sum(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares /= sums
+        return (peaks + np.log(sums))[:, 0], shares
+
+
 def integrals(field: Field, nodes: Array, weights: Array | float) -> tuple[float, Array]:
     """H = −∫ f log f and J = ∫ s sᵀ f.
 

@@ -8,20 +8,19 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import special
 
 from infoplane.distributions.base import Affine, Distribution
 from infoplane.distributions.mixture import GaussianMixture, Mixture
 from infoplane.distributions.normal import MultivariateNormal, Normal
 from infoplane.distributions.product import Product
-from infoplane.distributions.quadrature import exp_sinh, integrals, line_rule, tanh_sinh
+from infoplane.distributions.quadrature import exp_sinh, integrals, line_rule, log_sum, tanh_sinh
 
 Array = NDArray[np.float64]
 
 # Steps of the double-exponential rules for the density, and for its integrals.
 _INNER, _OUTER = 1 / 14, 1 / 18
-# Points times nodes that are handled at once.
-_AT_ONCE = 500_000
+# Points times nodes that are handled at once: as many as stay in the cache.
+_AT_ONCE = 10_000
 # Components of a mixture of normals above which the sum of two is not written out.
 _MOST_COMPONENTS = 100_000
 
@@ -198,11 +197,10 @@ class LineSum(Distribution):
         with np.errstate(divide="ignore"):
             # A node on an edge may have an infinite density, and no weight to speak of.
             logs = np.where(logs < math.inf, logs, -math.inf) + np.log(areas)
-        log_density = special.logsumexp(logs, axis=1)
+        log_density, shares = log_sum(logs)
         with np.errstate(invalid="ignore"):
-            shares = np.exp(logs - log_density[:, None])
-        slopes = np.where(shares > 0, score.reshape(nodes.shape), 0.0)
-        return log_density, np.sum(shares * slopes, axis=1)[:, None]
+            slopes = np.where(shares == 0, 0.0, shares * score.reshape(nodes.shape))
+        return log_density, slopes.sum(axis=1)[:, None]
 
     def _log_density(self, x: Array) -> Array:
         return self._field(x)[0]

@@ -39,12 +39,15 @@ class Figure(NamedTuple):
         What each row of a sample adds to the error, times n.
     draws : int, default 0
         Of Monte Carlo.
+    method : str, default ""
+        What made it.
     """
 
     value: float
     error: float = 0.0
     influence: Influence | None = None
     draws: int = 0
+    method: str = ""
 
 
 class Subject(Protocol):
@@ -193,7 +196,7 @@ class Observed:
     def entropy(self) -> Figure:
         """H."""
         estimate, fit = entropy_estimate(self.method, Sample.of(self.x))
-        return Figure(float(estimate), estimate.standard_error, fit.influence)
+        return Figure(float(estimate), estimate.standard_error, fit.influence, method=estimate.method)
 
     @cached_property
     def fisher(self) -> Array:
@@ -218,7 +221,7 @@ class Observed:
             values, vectors = np.linalg.eigh(metric)
             x = x @ (vectors / np.sqrt(np.maximum(values, _ASIDE * values[-1]))) @ vectors.T
         estimate, fit = trace_estimate(self.method, Sample.of(x))
-        return Figure(float(estimate), estimate.standard_error, fit.influence)
+        return Figure(float(estimate), estimate.standard_error, fit.influence, method=estimate.method)
 
     def spread(self, metric: Array) -> Figure:
         """tr(M Σ).
@@ -273,7 +276,7 @@ class Observed:
             for other_slope, other in terms[:i]:
                 if figure.influence is not None and other.influence is not None:
                     variance += 2 * slope * other_slope * covariance(figure.influence, other.influence)
-        name = self.method if isinstance(self.method, str) else self.method.name
+        name = "+".join(dict.fromkeys(figure.method for _, figure in terms if figure.method))
         error = math.sqrt(max(variance, 0.0))
         return Estimate(value, standard_error=error, method=name, n=len(self.x), d=self.d)
 
