@@ -108,7 +108,11 @@ def _sum_of_parts(x: Distribution, y: Distribution) -> Distribution | None:
         if isinstance(y, Affine) and np.array_equal(x.matrix, y.matrix):
             inner = convolution(x.distribution, y.distribution)
             return x.matrix @ inner + (x.shift + y.shift)
-        return x.matrix @ convolution(x.distribution, x._inverse @ y) + x.shift
+        before = x._inverse @ y
+        # Another map would come back and forth without end.
+        return (
+            None if isinstance(before, Affine) else x.matrix @ convolution(x.distribution, before) + x.shift
+        )
     if isinstance(x, Product):
         others = _split(y, x.blocks)
         if others is not None:
