@@ -2,7 +2,7 @@
 
     python -m benchmarks.laws
 
-Writes results/laws.md, in about a minute.
+Writes results/laws.md, in some minutes.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def _from_zero(x: Distribution) -> tuple[float, float]:
 
 
 TURN = np.array([[0.8, -0.6], [0.6, 0.8]])
-SHEAR = np.array([[2.0, 0.0], [0.7, 0.5]])
+SHEAR = np.array([[2.0, 0.0], [0.7, 0.8]])
 FAMILIES: dict[str, Distribution] = {
     "Normal": Normal(1.0, 2.0),
     "Laplace": Laplace(),
@@ -121,7 +121,7 @@ FAMILIES: dict[str, Distribution] = {
     "LogNormal(0.5)": LogNormal(0.5),
     "Beta(3, 4)": Beta(3, 4),
     "Uniform": Uniform(),
-    "−Gamma(3)": -Gamma(3),
+    "−2 Gamma(3)": -2 * Gamma(3),
     "GaussianMixture": GaussianMixture([0.4, 0.6], [-1.5, 1.5], [1.0, 0.3]),
     "Mixture of Laplace and Logistic": Mixture([Laplace(-2.0, 0.7), Logistic(2.0, 0.5)], [0.3, 0.7]),
     "MultivariateNormal, isotropic, d = 3": MultivariateNormal(np.zeros(3), 2 * np.eye(3)),
@@ -141,6 +141,13 @@ FAMILIES: dict[str, Distribution] = {
         [TURN @ Product(Laplace(), Logistic()), SHEAR @ Product(Logistic(), Laplace()) + 2.0], [0.4, 0.6]
     ),
 }
+# A choice of them that errors are looked for in: one for each way of composing.
+MUTANTS = (
+    "Normal", "Laplace", "Logistic", "Gamma(3)", "−2 Gamma(3)", "GaussianMixture",
+    "Mixture of Laplace and Logistic", "MultivariateNormal, isotropic, d = 3", "MultivariateNormal, d = 2",
+    "MultivariateT(4), d = 2", "Laplace × Normal", "Laplace × Logistic, turned",
+    "Laplace × Logistic, sheared", "GaussianMixture, d = 2",
+)  # fmt: skip
 # Where theory has equality, of laws that are not identities.
 EQUALITIES: dict[str, set[str]] = {
     "Stam": {"Normal", "MultivariateNormal, isotropic, d = 3"},
@@ -176,22 +183,24 @@ def residual_of(law: Law, x: Distribution) -> float | None:
         return None
 
 
-def caught_by(mutation: str, families: Iterable[str] = FAMILIES) -> tuple[list[str], list[str]]:
+def caught_by(
+    mutation: str, families: Iterable[str] = MUTANTS, laws: Iterable[Law] = LAWS
+) -> tuple[list[str], list[str]]:
     """Laws that fail under a mutation, and those of which only a known equality is lost."""
     violated, unequal = [], []
-    for law in LAWS:
-        found = dict.fromkeys((False, True), False)
-        for family in families:
-            with mutated(mutation):
+    with mutated(mutation):
+        for law in laws:
+            lost = False
+            for family in families:
                 residual = residual_of(law, _fresh(FAMILIES[family]))
-            if residual is None or math.isnan(residual):
-                continue
-            found[True] |= law.broken(residual)
-            found[False] |= family in EQUALITIES.get(law.name, ()) and abs(residual) > TOLERANCE
-            if found[True]:
-                break
-        if any(found.values()):
-            (violated if found[True] else unequal).append(law.name)
+                if residual is None or math.isnan(residual):
+                    continue
+                if law.broken(residual):
+                    violated.append(law.name)
+                    break
+                lost |= family in EQUALITIES.get(law.name, ()) and abs(residual) > TOLERANCE
+            else:
+                unequal += [law.name] * lost
     return violated, unequal
 
 
@@ -226,8 +235,8 @@ def main() -> None:
         table(["", *names[:half]], [row[: half + 1] for row in rows]),
         table(["", *names[half:]], [[row[0], *row[half + 1 :]] for row in rows]),
         "## Mutations: deliberate errors, and the laws that fail",
-        "Each error is planted in the library while all laws are checked on all families. Equality lost: the "
-        "law holds, but a distribution for which theory has equality no longer shows it.",
+        "Each error is planted in the library while all laws are checked on 14 of the families. Equality "
+        "lost: the law holds, but a distribution for which theory has equality no longer shows it.",
         table(
             ["error", "laws that fail", "equality lost"],
             [[m, ", ".join(v) or "**none**", ", ".join(u)] for m, v, u in caught],

@@ -79,7 +79,7 @@ class LocationScale(Distribution):
         # Far out powers overflow, and at edges logarithms are infinite: no harm where f = 0.
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             log_density, score = self._standard_field((x[:, 0] - self.loc) / self.scale)
-        return log_density - math.log(self.scale), score[:, None] / self.scale
+            return log_density - math.log(self.scale), score[:, None] / self.scale
 
     def _log_density(self, x: Array) -> Array:
         return self._field(x)[0]

@@ -27,8 +27,9 @@ from infoplane.inequalities.subject import Law, Observed, Subject, inverse, root
 from infoplane.measures import entropy
 from infoplane.sample import as_array
 
-# Trapezoids over a condition: step and reach in standard deviations of its components.
-_FINE, _FAR = 0.35, 8.0
+# Trapezoids over a condition: their step in the least standard deviation of a component in any direction, as
+# within that the conditional entropy changes; and their reach in those of the condition.
+_FINE, _FAR = 0.4, 7.0
 
 
 def nonnegative_information(x: Law, columns: Iterable[int], *, method: str | Estimator = "auto") -> float:
@@ -333,7 +334,8 @@ def _mean_entropy(x: GaussianMixture, first: list[int]) -> float:
     assert isinstance(condition, GaussianMixture)
     deviations: Array = np.sqrt(condition.covariances[:, 0])
     low, high = (condition.means - _FAR * deviations).min(0), (condition.means + _FAR * deviations).max(0)
-    nodes, weight = box_rule(low, high, _FINE * float(deviations.min()))
+    least = float(np.linalg.eigvalsh(x.covariances)[:, 0].min())
+    nodes, weight = box_rule(low, high, _FINE * math.sqrt(least))
     mass = np.exp(condition.logpdf(nodes)) * weight
     used = mass > 1e-14
     entropies = [x.conditional(first, node).entropy() for node in nodes[used]]
