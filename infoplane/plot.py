@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,27 +12,12 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from infoplane.estimate import Estimate
+from infoplane.plane import PlanePoint
 
 # Okabe and Ito's palette: distinct for every common form of colour blindness. Yellow is left out, being
 # too pale on white, and black is kept for the boundary.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
-
-class PlanePoint(Protocol):
-    """Anything with a place in the plane, such as a `FisherShannonPoint`."""
-
-    @property
-    def entropy_power(self) -> float:
-        """N."""
-
-    @property
-    def fisher_trace(self) -> float:
-        """tr J."""
-
-    @property
-    def d(self) -> int:
-        """Number of dimensions."""
 
 
 def plane(

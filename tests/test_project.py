@@ -46,7 +46,7 @@ FLOORS = {
         ],
         [
             "inequalities.subject", "inequalities.single", "inequalities.sums", "inequalities.heat_flow",
-            "inequalities.parts", "inequalities",
+            "inequalities.parts", "inequalities", "plane",
         ],
         ["plot"],
     ],
