@@ -395,6 +395,15 @@ def test_a_uniform_and_a_normal_make_a_difference_of_distribution_functions():
     np.testing.assert_allclose(np.exp(x.logpdf(points)), expected, atol=1e-9)
 
 
+def test_the_heat_flow_goes_on_where_it_was():
+    """X + √s Z + √t Z is X + √(s + t) Z, without a sum of three: to rounding."""
+    once = convolution(convolution(Uniform(), Normal(scale=0.3)), Normal(scale=0.4))
+    for again in (once, convolution(Normal(scale=0.4), convolution(Normal(scale=0.3), Uniform()))):
+        assert again.entropy() == pytest.approx(
+            convolution(Uniform(), Normal(scale=0.5)).entropy(), abs=1e-12
+        )
+
+
 def test_sums_find_closed_forms():
     assert convolution(Normal(1, 3), Normal(1, 4)) == Normal(2, 5)
     plane = MultivariateNormal([0, 0], np.eye(2))

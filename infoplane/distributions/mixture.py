@@ -22,8 +22,8 @@ _LOG_2PI = math.log(2 * math.pi)
 _STEP = 1 / 64
 # Of trapezoids, in standard deviations of the narrowest component, and how far they reach.
 _FINE, _FAR = 0.28, 9.0
-# Nodes above which a grid is given up.
-_MOST_NODES = 1_000_000
+# Nodes, and components times nodes, above which a grid is given up.
+_MOST_NODES, _MOST_TERMS = 1_000_000, 300_000_000
 # Numbers that a density of normals handles at once.
 _AT_ONCE = 2_000_000
 
@@ -67,7 +67,8 @@ class Mixture(Distribution):
     -----
     J is `nan`, not known, if that of a component is infinite: edges of components may cover or cancel each
     other (½ Exponential and its mirror image are Laplace's distribution). Quadrature is good to about 1e-9,
-    unless J of a component is nearly infinite (as of `Gamma(2.1)`).
+    unless J of a component is nearly infinite (as of `Gamma(2.1)`). By Monte Carlo the matrix J comes without
+    errors; that of tr J tells their size.
 
     References
     ----------
@@ -96,6 +97,8 @@ class Mixture(Distribution):
             dimensions = [part.d for part in self.parts]
             raise ValueError(f"`parts` must have the same number of dimensions, got {dimensions}")
         self.weights = _shares(weights, len(self.parts))
+        if draws < 1:
+            raise ValueError(f"`draws` must be at least 1, got {draws!r}")
         self.draws, self.seed = draws, seed
 
     @property
@@ -223,7 +226,7 @@ class GaussianMixture(Mixture):
     """Mixture of normal distributions N(μ_k, Σ_k).
 
     For d ≤ 2 H and J are found by the trapezoidal rule, to about 1e-9; beyond that, and where components
-    are so narrow that it would take a million nodes, by Monte Carlo, as `Estimate`s.
+    are so narrow, or so many, that it would take too long, by Monte Carlo, as `Estimate`s.
 
     Parameters
     ----------
@@ -352,7 +355,8 @@ class GaussianMixture(Mixture):
         reach = _FAR * np.sqrt(np.einsum("kaa->ka", covariances))
         low, high = (means - reach).min(axis=0), (means + reach).max(axis=0)
         step = _FINE * math.sqrt(np.linalg.eigvalsh(covariances)[:, 0].min())
-        if np.prod((high - low) / step) > _MOST_NODES:
+        nodes = np.prod((high - low) / step)
+        if nodes > min(_MOST_NODES, _MOST_TERMS / len(self.weights)):
             return super()._integrals if self.d == 1 and len(self.weights) < 100 else None
         grid, area = box_rule(low, high, step)
         volume = abs(float(np.prod(np.diag(root))))

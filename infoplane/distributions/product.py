@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,14 +80,10 @@ class Product(Distribution):
 
     def _marginal(self, columns: list[int]) -> Distribution:
         owner = np.repeat(np.arange(len(self.parts)), [part.d for part in self.parts])
-        used = sorted({int(owner[c]) for c in columns}, key=[int(owner[c]) for c in columns].index)
-        if [k for c in columns if (k := int(owner[c])) in used] != sorted(
-            (int(owner[c]) for c in columns), key=used.index
-        ):
-            raise NotImplementedError("columns of one part must follow each other")
-        chosen = [
-            self.parts[k].marginal([c - self.blocks[k].start for c in columns if owner[c] == k]) for k in used
-        ]
+        groups = [(k, [*group]) for k, group in groupby(columns, key=owner.__getitem__)]
+        if len(groups) > len({k for k, _ in groups}):
+            raise NotImplementedError(f"columns of one part must follow each other, got {columns}")
+        chosen = [self.parts[k].marginal([c - self.blocks[k].start for c in own]) for k, own in groups]
         return chosen[0] if len(chosen) == 1 else Product(*chosen)
 
     def _image(self, matrix: Array, shift: Array) -> Distribution:
