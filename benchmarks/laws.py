@@ -82,7 +82,7 @@ def _in_parts(law: Callable[..., float]) -> Callable[[Distribution], float]:
 
 LAWS = [
     Law("Stam", inequalities.stam),
-    Law("Stam, determinant", inequalities.stam_matrix),
+    Law("Stam (determinant)", inequalities.stam_matrix),
     Law("Cramér–Rao", inequalities.cramer_rao),
     Law("maximum entropy", inequalities.maximum_entropy),
     Law("log Sobolev", inequalities.logarithmic_sobolev),
@@ -151,7 +151,7 @@ MUTANTS = (
 # Where theory has equality, of laws that are not identities.
 EQUALITIES: dict[str, set[str]] = {
     "Stam": {"Normal", "MultivariateNormal, isotropic, d = 3"},
-    "Stam, determinant": {"Normal", "MultivariateNormal, isotropic, d = 3", "MultivariateNormal, d = 2"},
+    "Stam (determinant)": {"Normal", "MultivariateNormal, isotropic, d = 3", "MultivariateNormal, d = 2"},
     "Cramér–Rao": {
         "Normal",
         "MultivariateNormal, isotropic, d = 3",

@@ -90,9 +90,12 @@ def examine(name, examples):
     @settings(max_examples=examples, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
     @given(strategy)
     def law(x):
+        seen.append(1)
         check(x)
 
+    seen = []
     law()
+    assert len(seen) >= examples
 
 
 @pytest.mark.parametrize("name", CASES)
