@@ -457,6 +457,8 @@ def test_marginals_are_the_distributions_of_the_columns():
         (lambda: Gamma("a"), "`a` must be a number, got 'a'"),
         (lambda: MultivariateNormal([0, 0], [[1, 2], [2, 1]]), "`cov` must be positive definite"),
         (lambda: MultivariateNormal([0, 0], [[1, 1], [0, 1]]), "`cov` must be finite and symmetric"),
+        (lambda: MultivariateNormal([0, 0], [np.eye(2)]), r"`cov` must have shape \(d, d\), got \(1, 2, 2\)"),
+        (lambda: GaussianMixture([1], [[0, 0]], [[1, 2], [2, 1]]), "`covariances` must be positive definite"),
         (lambda: MultivariateNormal([0, 0, 0], np.eye(2)), r"`mean` must be finite and have shape \(2,\)"),
         (lambda: MultivariateT([0, 0], np.eye(2), 0), "`df` must be positive and finite, got 0"),
         (lambda: np.ones((2, 2)) @ Product(Normal(), Normal()), "`matrix` must be invertible"),

@@ -404,22 +404,25 @@ def location(value: ArrayLike, d: int, name: str) -> Array:
     return np.broadcast_to(point, (d,)).copy()
 
 
-def scatter(matrix: ArrayLike, name: str) -> Array:
-    """A symmetric positive definite matrix.
+def scatter(matrix: ArrayLike, name: str, *, several: bool = False) -> Array:
+    """A symmetric positive definite matrix, or several.
 
     Parameters
     ----------
-    matrix : array_like of shape (d, d)
+    matrix : array_like of shape (d, d) or (K, d, d)
         It; a number if d = 1.
     name : str
         How messages call it.
+    several : bool, default False
+        Whether it is K of them.
     """
     s = np.atleast_2d(np.array(matrix, dtype=np.float64))
-    if s.ndim != 2 or s.shape[0] != s.shape[1]:
+    if s.ndim != 2 + several or s.shape[-1] != s.shape[-2]:
         raise ValueError(f"`{name}` must have shape (d, d), got {np.shape(matrix)}")
-    if not np.isfinite(s).all() or not np.allclose(s, s.T, rtol=1e-9, atol=1e-12 * np.abs(s).max()):
+    turned = s.swapaxes(-1, -2)
+    if not np.isfinite(s).all() or (np.abs(s - turned) > 1e-9 * np.abs(s).max()).any():
         raise ValueError(f"`{name}` must be finite and symmetric, got {s.tolist()}")
     values = np.linalg.eigvalsh(s)
-    if not values[0] > values[-1] / _WORST_CONDITION**1.5:
+    if not (values[..., 0] > values[..., -1] / _WORST_CONDITION**1.5).all():
         raise ValueError(f"`{name}` must be positive definite, got eigenvalues {values.tolist()}")
-    return (s + s.T) / 2
+    return np.asarray((s + turned) / 2, dtype=np.float64)

@@ -90,16 +90,24 @@ class Mixture(Distribution):
         draws: int = 50_000,
         seed: int = 0,
     ) -> None:
-        self.parts = tuple(parts)
-        if not self.parts or not all(isinstance(part, Distribution) for part in self.parts):
+        self._parts = tuple(parts)
+        if not self._parts or not all(isinstance(part, Distribution) for part in self._parts):
             raise TypeError(f"`parts` must be a sequence of distributions, got {parts!r}")
-        if len({part.d for part in self.parts}) > 1:
-            dimensions = [part.d for part in self.parts]
+        dimensions = [part.d for part in self._parts]
+        if len(set(dimensions)) > 1:
             raise ValueError(f"`parts` must have the same number of dimensions, got {dimensions}")
-        self.weights = _shares(weights, len(self.parts))
+        self._weigh(weights, len(self._parts), draws, seed)
+
+    def _weigh(self, weights: ArrayLike | None, count: int, draws: int, seed: int) -> None:
+        self.weights = _shares(weights, count)
         if draws < 1:
             raise ValueError(f"`draws` must be at least 1, got {draws!r}")
         self.draws, self.seed = draws, seed
+
+    @property
+    def parts(self) -> tuple[Distribution, ...]:
+        """The components."""
+        return self._parts
 
     @property
     def d(self) -> int:
@@ -273,12 +281,25 @@ class GaussianMixture(Mixture):
             raise ValueError(f"`means` must be finite and have shape (K,) or (K, d), got {centers.shape}")
         self.means = centers.reshape(len(centers), -1)
         self.covariances = _covariances(covariances, *self.means.shape)
-        normals = [MultivariateNormal(m, c) for m, c in zip(self.means, self.covariances, strict=True)]
-        super().__init__(normals, weights, draws=draws, seed=seed)
+        self._weigh(weights, len(self.means), draws, seed)
         roots = np.linalg.cholesky(self.covariances)
         self._whiteners = np.linalg.inv(roots)
         self._log_peaks = np.log(self.weights) - 0.5 * self.d * _LOG_2PI
         self._log_peaks -= np.log(np.einsum("kaa->ka", roots)).sum(axis=1)
+
+    @property
+    def d(self) -> int:
+        """Number of dimensions."""
+        return self.means.shape[1]
+
+    @property
+    def parts(self) -> tuple[Distribution, ...]:
+        """The components, which are made when they are asked for: there may be thousands."""
+        return self._normals
+
+    @cached_property
+    def _normals(self) -> tuple[Distribution, ...]:
+        return tuple(MultivariateNormal(m, c) for m, c in zip(self.means, self.covariances, strict=True))
 
     def __repr__(self) -> str:
         if len(self.weights) > 10:
@@ -383,4 +404,4 @@ def _covariances(value: ArrayLike, count: int, d: int) -> Array:
             f"`covariances` must have shape (), ({count},), ({d}, {d}) or ({count}, {d}, {d}), "
             f"got {np.shape(value)}"
         )
-    return np.stack([scatter(one, "covariances") for one in given])
+    return scatter(given, "covariances", several=True)
