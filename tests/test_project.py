@@ -37,7 +37,17 @@ FLOORS = {
             "estimators.entropy_sums", "estimators.shared_balls", "estimators.copula_information",
         ],
         ["methods"],
-        ["measures", "dependence", "trajectory"],
+        [
+            "measures", "dependence", "trajectory",
+            "distributions.base", "distributions.location_scale", "distributions.normal",
+            "distributions.student", "distributions.symmetric", "distributions.positive",
+            "distributions.bounded", "distributions.quadrature", "distributions.product",
+            "distributions.mixture", "distributions.sums", "distributions",
+        ],
+        [
+            "inequalities.subject", "inequalities.single", "inequalities.sums", "inequalities.heat_flow",
+            "inequalities.parts", "inequalities", "plane",
+        ],
         ["plot"],
         ["tabular", "cli"],
     ],
