@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from infoplane import distributions
+
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, int, int], Array]
 Density = Callable[[Array], tuple[Array, Array]]
@@ -64,17 +66,19 @@ def rotation(d: int) -> Array:
     return np.linalg.qr(np.random.default_rng(d).standard_normal((d, d)))[0]
 
 
+def _of(x: distributions.Distribution, draw: Callable[..., Array], **facts: Any) -> Family:
+    """Independent coordinates of a known distribution."""
+    return product(draw, x.entropy(), x.fisher_trace(), **facts)
+
+
 def gamma(shape: float, **facts: Any) -> Family:
-    h = shape + special.gammaln(shape) + (1 - shape) * special.digamma(shape)
-    j = 1 / (shape - 2) if shape > 2 else math.inf
-    return product(lambda rng, size: rng.gamma(shape, size=size), float(h), j, smooth=False, **facts)
+    x = distributions.Gamma(shape)
+    return _of(x, lambda rng, size: rng.gamma(shape, size=size), smooth=False, **facts)
 
 
 def beta(a: float, b: float) -> Family:
     """Of infinite Fisher information: a ≤ 2 here, so the score is not square-integrable at 0."""
-    psi = special.digamma
-    h = special.betaln(a, b) - (a - 1) * psi(a) - (b - 1) * psi(b) + (a + b - 2) * psi(a + b)
-    return product(lambda rng, size: rng.beta(a, b, size), float(h), math.inf, smooth=False)
+    return _of(distributions.Beta(a, b), lambda rng, size: rng.beta(a, b, size), smooth=False)
 
 
 def generalized_normal(power: float, **facts: Any) -> Family:
@@ -84,9 +88,7 @@ def generalized_normal(power: float, **facts: Any) -> Family:
         magnitude = rng.gamma(1 / power, size=size) ** (1 / power)
         return magnitude * rng.choice([-1.0, 1.0], size)
 
-    h = 1 / power - math.log(power / (2 * math.gamma(1 / power)))
-    j = power**2 * math.gamma(2 - 1 / power) / math.gamma(1 / power)
-    return product(draw, h, j, **facts)
+    return _of(distributions.GeneralizedNormal(power), draw, **facts)
 
 
 def sech(rng: np.random.Generator, size: tuple[int, int]) -> Array:
@@ -259,11 +261,10 @@ def student(nu: float, **facts: Any) -> Family:
     def draw(rng: np.random.Generator, n: int, d: int) -> Array:
         return rng.standard_normal((n, d)) / np.sqrt(rng.chisquare(nu, (n, 1)) / nu)
 
-    def h(d: int) -> float:
-        constant = special.gammaln((nu + d) / 2) - special.gammaln(nu / 2) - d / 2 * math.log(nu * math.pi)
-        return float((nu + d) / 2 * (special.digamma((nu + d) / 2) - special.digamma(nu / 2)) - constant)
+    def x(d: int) -> distributions.Distribution:
+        return distributions.MultivariateT(np.zeros(d), np.eye(d), nu)
 
-    return Family(draw, h, lambda d: d * (nu + d) / (nu + d + 2), **facts)
+    return Family(draw, lambda d: x(d).entropy(), lambda d: x(d).fisher_trace(), **facts)
 
 
 def draw_banana(rng: np.random.Generator, n: int, d: int) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,6 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
 from infoplane.estimate import Estimate
+from infoplane.plane import PlanePoint
 from infoplane.trajectory import Trajectory
 
 # Okabe and Ito's palette: distinct for every common form of colour blindness. Yellow is left out, being
@@ -36,22 +37,6 @@ def _ink(strength: float) -> tuple[float, float, float]:
     text, paper = (np.array(to_rgb(plt.rcParams[key])) for key in ("text.color", "axes.facecolor"))
     red, green, blue = strength * text + (1 - strength) * paper
     return float(red), float(green), float(blue)
-
-
-class PlanePoint(Protocol):
-    """Anything with a place in the plane, such as a `FisherShannonPoint`."""
-
-    @property
-    def entropy_power(self) -> float:
-        """N."""
-
-    @property
-    def fisher_trace(self) -> float:
-        """tr J."""
-
-    @property
-    def d(self) -> int:
-        """Number of dimensions."""
 
 
 def plane(

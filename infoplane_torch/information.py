@@ -1,4 +1,7 @@
-"""Entropy, entropy power and Fisher information of torch distributions, in nats and differentiable.
+"""Entropy, entropy power and Fisher information of distributions and of samples, in nats and differentiable.
+
+The functions defined here take a distribution; those named after their method, like `knn_entropy`, take a
+sample: codes of a batch, draws from the aggregated posterior.
 
 Fisher information is that of the *location*: J = E[s sᵀ] with s = ∇_x log f(x), a property of the density
 itself and not of a parameter. Where a closed form exists it is used; otherwise Monte Carlo with autograd.
@@ -13,8 +16,11 @@ import torch
 from torch import Tensor, distributions
 from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
 
+from infoplane_torch.kernel_information import kde_entropy, kde_fisher_information, kde_fisher_trace
 from infoplane_torch.location_fisher import fisher_diagonal, fisher_matrix
 from infoplane_torch.monte_carlo import MonteCarlo, Quantity, draw, monte_carlo, require_density, score
+from infoplane_torch.nearest_entropy import knn_entropy, knn_mutual_information
+from infoplane_torch.shared_balls import ksg_mutual_information
 
 __all__ = [
     "entropy",
@@ -27,6 +33,12 @@ __all__ = [
     "score",
     "monte_carlo",
     "MonteCarlo",
+    "knn_entropy",
+    "knn_mutual_information",
+    "ksg_mutual_information",
+    "kde_entropy",
+    "kde_fisher_information",
+    "kde_fisher_trace",
 ]
 
 

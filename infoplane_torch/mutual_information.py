@@ -117,7 +117,24 @@ class MutualInformation(nn.Module):
         PenaltyTerms
             With the loss of r, and the ``bound`` Î of the batch to watch.
         """
-        pairs = draw_pairs(forward.prior, self.decode, len(forward.x))
+        return self.of_prior(forward.prior, len(forward.x))
+
+    def of_prior(self, prior: Distribution, count: int) -> PenaltyTerms:
+        """Evaluate the penalty of a model that comes from elsewhere: it needs no more than its prior.
+
+        Parameters
+        ----------
+        prior : Distribution
+            p(z), of batch shape ().
+        count : int
+            How many pairs of codes and images to draw, for example the size of the batch.
+
+        Returns
+        -------
+        PenaltyTerms
+            Add both its ``penalty`` and its ``auxiliary`` to the loss.
+        """
+        pairs = draw_pairs(prior, self.decode, count)
         frozen = {name: value.detach() for name, value in self.reverse.named_parameters()}
         bound = information_bound(pairs, lambda x: torch.func.functional_call(self.reverse, frozen, (x,)))
         gap = mean_over_processes(bound) - self.target

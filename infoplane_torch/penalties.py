@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, Protocol, get_args
 import torch
 from torch import Tensor, distributions, nn
 
-from infoplane_torch.information import fisher_trace
+from infoplane_torch.information import fisher_trace, kde_fisher_information
 from infoplane_torch.processes import mean_over_processes
 from infoplane_torch.vae import ForwardPass
 
@@ -222,7 +222,37 @@ class FisherInformation:
                 'form="lagrangian" has a multiplier to keep: call FisherConstraint(penalty), or an Objective '
                 "with this penalty, which makes one"
             )
-        fisher = fisher_trace(distribution, reduction=self.reduction, num_samples=self.num_samples)
+        return self._of_fisher(
+            fisher_trace(distribution, reduction=self.reduction, num_samples=self.num_samples)
+        )
+
+    def of_codes(self, codes: Tensor) -> Tensor:
+        """Evaluate the penalty of the aggregated posterior q(z) that codes are drawn from.
+
+        Parameters
+        ----------
+        codes : Tensor of shape (n, d)
+            At least max(5d, 20) codes of distinct images: see
+            `infoplane_torch.information.kde_fisher_information`, which estimates J.
+
+        Returns
+        -------
+        Tensor
+            A scalar.
+
+        Raises
+        ------
+        ValueError
+            If the form is "lagrangian", or the codes are too few, not finite, or have no density.
+        """
+        if self.form == "lagrangian":
+            raise ValueError('`form` must be "abs" or "hinge" for codes, got \'lagrangian\'')
+        diagonal = kde_fisher_information(codes).diagonal()
+        if self.reduction == "none":
+            return self._of_fisher(diagonal)
+        return self._of_fisher(diagonal.mean() if self.reduction == "mean" else diagonal.sum())
+
+    def _of_fisher(self, fisher: Tensor) -> Tensor:
         excess = fisher - self.target
         gap = excess.abs() if self.form == "abs" else (-excess).relu()
         per_image = gap.sum(-1) if self.reduction == "none" else gap

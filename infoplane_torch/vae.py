@@ -302,12 +302,34 @@ def evaluating(model: nn.Module, *, seed: int) -> Iterator[None]:
     model.eval()
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=gpus):
-            # Not torch.manual_seed, which would also reseed devices that are not put back.
-            torch.default_generator.manual_seed(seed)
-            if gpus:
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(seed)
+            reseed(seed, device)
             yield
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def reseed(seed: int, device: torch.device) -> None:
+    """Seed the draws of one device and of the CPU, and of no other device.
+
+    Parameters
+    ----------
+    seed : int
+        The seed.
+    device : torch.device
+        Where a model is.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infoplane_torch.vae import reseed
+    >>> with torch.random.fork_rng():
+    ...     reseed(0, torch.device("cpu"))
+    ...     torch.rand(2)
+    tensor([0.4963, 0.7682])
+    """
+    # Not torch.manual_seed, which would also reseed devices that `evaluating` does not put back.
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)

@@ -37,27 +37,44 @@ FLOORS = {
             "estimators.entropy_sums", "estimators.shared_balls", "estimators.copula_information",
         ],
         ["methods"],
-        ["measures", "dependence", "trajectory"],
+        [
+            "measures", "dependence", "trajectory",
+            "distributions.base", "distributions.location_scale", "distributions.normal",
+            "distributions.student", "distributions.symmetric", "distributions.positive",
+            "distributions.bounded", "distributions.quadrature", "distributions.product",
+            "distributions.mixture", "distributions.sums", "distributions",
+        ],
+        [
+            "inequalities.subject", "inequalities.single", "inequalities.sums", "inequalities.heat_flow",
+            "inequalities.parts", "inequalities", "plane",
+        ],
         ["plot"],
         ["tabular", "cli"],
     ],
     "infoplane_torch": [
         [
-            "monte_carlo", "location_fisher", "information", "networks", "made", "autoregressive_flow",
+            "monte_carlo", "location_fisher", "whitening", "neighbors", "nearest_entropy", "shared_balls",
+            "kernel_sums", "kernel_information", "information", "networks", "made", "autoregressive_flow",
             "coupling_flow", "conv_networks", "logistic_mixture", "pixel_cnn", "processes",
         ],
         ["posteriors", "likelihoods", "priors"],
         ["vae"],
         ["penalties", "mutual_information", "objective"],
+        ["plane_sums", "plugins", "metrics"],
         ["presets"],
         ["data_files", "image_data", "own_images", "data"],
-        ["history", "training_config", "checkpoints", "training_step", "training"],
-        ["evaluation"],
+        ["history", "callbacks", "training_config", "checkpoints", "training_step", "training"],
+        [
+            "image_batches", "likelihood_estimation", "model_plane", "code_information", "code_accuracy",
+            "evaluation",
+        ],
         ["figures"],
         ["runs", "commands", "__main__"],
     ],
 }  # fmt: skip
 TORCH = importlib.util.find_spec("torch") is not None
+# Modules that cannot be imported without what an extra brings.
+EXTRAS = {"infoplane_torch.metrics": "torchmetrics", "infoplane_torch.callbacks": "lightning"}
 
 
 def modules(package):
@@ -117,6 +134,8 @@ def public_objects():
         root = importlib.import_module(package)
         for info in pkgutil.walk_packages(root.__path__, package + "."):
             if ".kernels" in info.name or info.name.endswith("__main__"):
+                continue
+            if info.name in EXTRAS and importlib.util.find_spec(EXTRAS[info.name]) is None:
                 continue
             module = importlib.import_module(info.name)
             for name, value in vars(module).items():

@@ -13,7 +13,7 @@ from examples.paper.study import BEST, TABLE, OutOfTimeError, Study, System, all
 from infoplane_torch.checkpoints import write_atomically
 
 _HEADER = (
-    "| model | λ | seeds | test NLL | spread of seeds | gain on VAE, paired | −ELBO | KL | I | N | J/d | N·J/d "
+    "| model | λ | seeds | test NLL | sd of seeds | gain, paired | −ELBO | KL | I | N | J/d | N·J/d "
     "| active | median ESS | paper |",
     "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
 )

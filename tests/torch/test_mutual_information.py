@@ -237,3 +237,17 @@ def test_its_name_tells_the_constraint_and_not_the_model():
 def test_wrong_options_are_named(options, named):
     with pytest.raises(ValueError, match=f"`{named}` must be"):
         MutualInformation(**{"target": 1, "weight": 1, "decode": abs, "reverse": nn.Identity(), **options})
+
+
+def test_a_model_from_elsewhere_needs_only_its_prior_and_its_decoder():
+    torch.manual_seed(0)
+    decoder = nn.Linear(2, 5)
+    penalty = MutualInformation(
+        3, 1.0,
+        decode=lambda z: td.Independent(td.Bernoulli(logits=decoder(z)), 1),
+        reverse=DiagonalGaussian(MLP(5, 4, hidden=(8,))),
+    )  # fmt: skip
+    terms = penalty.of_prior(td.Independent(td.Normal(torch.zeros(2), torch.ones(2)), 1), 16)
+    (terms.penalty + terms.auxiliary).backward()
+    assert float(decoder.weight.grad.abs().sum()) > 0
+    assert all(float(p.grad.abs().sum()) > 0 for p in penalty.reverse.parameters())
