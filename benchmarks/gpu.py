@@ -264,9 +264,9 @@ def markdown(record: dict[str, Any]) -> str:
     parts.append("\n".join(rows))
     if "kernels a step" in record["bounds"]:
         parts.append(
-            f"The eager step runs {record['bounds']['kernels a step']} kernels; the launch bounds are so "
-            "many times an empty one, and compiled code has fewer. Rates are measured on this card by a large "
-            "product, a large copy, and a thousand tiny kernels."
+            f"The eager step runs {record['bounds']['kernels a step']} kernels; the launch bounds are "
+            "so many times an empty one, and compiled code has fewer. Rates are measured on this card by a "
+            "large product, a large copy, and a thousand tiny kernels."
         )
     return "\n\n".join(parts) + "\n"
 
