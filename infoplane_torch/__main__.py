@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from infoplane_torch import commands
+import infoplane_torch.commands as commands
 from infoplane_torch.commands import Evaluate, Plane, Reconstruct, Sample, Train
 from infoplane_torch.runs import preset, preset_names
 from infoplane_torch.training import DivergenceError

@@ -16,8 +16,9 @@ import torch
 import tyro
 from torch import Tensor
 
+import infoplane_torch.evaluation as evaluation
+import infoplane_torch.figures as figures
 from infoplane.estimate import Estimate, FisherShannonPoint
-from infoplane_torch import evaluation, figures
 from infoplane_torch.checkpoints import write_atomically
 from infoplane_torch.penalties import FisherInformation
 from infoplane_torch.presets import ModelConfig

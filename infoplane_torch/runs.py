@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from infoplane_torch import presets
+import infoplane_torch.presets as presets
 from infoplane_torch.checkpoints import write_atomically
 from infoplane_torch.data import load
 from infoplane_torch.history import History

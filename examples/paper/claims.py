@@ -49,7 +49,8 @@ def claims(study: Study) -> str:
     head = ["| F | mean J | N | E log p(x\\|z) | KL | I | test NLL |", "|---|---|---|---|---|---|---|"]
     head += [
         f"| {row['F']:g} | {row['fisher_mean']:.2f} | {row['entropy_power']:.3f} "
-        f"| {row['reconstruction']:.2f} | {row['kl']:.2f} | {row['information']:.2f} | {row['nll']:.2f} ± {row['nll_se']:.2f} |"
+        f"| {row['reconstruction']:.2f} | {row['kl']:.2f} | {row['information']:.2f} "
+        f"| {row['nll']:.2f} ± {row['nll_se']:.2f} |"
         for row in series
     ]
     body = ["", "| claim | what was found |", "|---|---|", *(f"| {claim} | {what} |" for claim, what in rows)]

@@ -199,6 +199,7 @@ def test_checkpoints_can_be_rarer_than_epochs_and_the_last_is_always_written(dig
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # of what it imports to compile
 def test_a_compiled_step_computes_the_same(digits, tmp_path):
     # The noise of compiled code is drawn otherwise: without it only the order of sums differs.
     rsample = torch.distributions.Normal.rsample

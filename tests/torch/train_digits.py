@@ -45,7 +45,8 @@ def main(folder: str, *, noise: bool = True, penalties: str = "fisher", **option
     if penalties == "all":
         reverse = DiagonalGaussian(MLP(64, 6, hidden=(16,)))
         named = {
-            "fisher": FisherInformation(20, 1.0, form="lagrangian"),
+            # Near where J begins: the multiplier then moves by the gap itself, and not by its limit.
+            "fisher": FisherInformation(1.1, 10.0, form="lagrangian"),
             "information": MutualInformation(2, 1.0, decode=vae.decode, reverse=reverse),
         }
         objective = Objective(named, beta=2.0, free_bits=0.1)
