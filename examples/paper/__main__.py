@@ -1,7 +1,7 @@
 """The tables and figures of "Understanding VAEs in Fisher-Shannon Plane", one command each.
 
     python -m examples.paper table1 --quick           # minutes on two cores
-    python -m examples.paper table1 --budget 8        # the full protocol, for eight hours; then again to go on
+    python -m examples.paper table1 --budget 8        # the full protocol for eight hours; again to go on
     python -m examples.paper table1 --best            # what the parts of this package reach together
     python -m examples.paper figure1 | figure2 | figure3 | claims
 
