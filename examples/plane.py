@@ -6,6 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from infoplane import fisher_shannon
+from infoplane.distributions import GeneralizedNormal, StudentT
+from infoplane.plane import reference_curve
 from infoplane.plot import plane
 
 
@@ -22,9 +24,14 @@ def main(path: Path = Path("plane.png"), n: int = 20_000) -> None:
     }
     noise = rng.standard_normal(n)
     diffusing = [fisher_shannon(modes + sigma * noise) for sigma in np.linspace(0, 2, 15)]
+    curves = {
+        "Student t": reference_curve(StudentT, [2.2, 2.5, 3, 4, 6, 10, 20, 50]),
+        "generalised normal": reference_curve(GeneralizedNormal, np.geomspace(0.8, 6, 30)),
+    }
     axes = plane(
         {name: fisher_shannon(x) for name, x in samples.items()},
         trajectories={"two modes + noise": diffusing},
+        curves=curves,
         time_label="step of the diffusion",
     )
     axes.figure.savefig(path, dpi=110)

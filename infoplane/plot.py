@@ -44,6 +44,7 @@ def plane(
     *,
     labels: Sequence[str] | None = None,
     trajectories: Sequence[Sequence[PlanePoint]] | Mapping[str, Sequence[PlanePoint]] = (),
+    curves: Mapping[str, Sequence[PlanePoint]] | None = None,
     products: Iterable[float] = (1, 1.5, 2, 4),
     time_label: str = "time",
     level: float = 0.95,
@@ -63,6 +64,8 @@ def plane(
         Names of the points for the legend.
     trajectories : sequence or mapping of sequences of FisherShannonPoint, default ()
         Paths, coloured from first to last point; a mapping names them.
+    curves : mapping of str to sequence of Place, optional
+        Thin lines with their names beside them, such as those of `infoplane.plane.reference_curve`.
     products : iterable of float, default (1, 1.5, 2, 4)
         Values of N·tr J/d whose curves are drawn.
     time_label : str, default "time"
@@ -106,14 +109,18 @@ def plane(
         paths = [(name, list(path)) for name, path in trajectories.items()]
     else:
         paths = [("", list(path)) for path in trajectories]
+    lines = dict(curves or {})
     every = places + [point for _, path in paths for point in path]
+    every += [point for line in lines.values() for point in line]
     if not every:
-        raise ValueError("`points` or `trajectories` must hold at least one point, got none")
+        raise ValueError("`points`, `trajectories` or `curves` must hold at least one point, got none")
     if ax is None:
         ax = plt.subplots(figsize=(6.4, 4.8), layout="constrained")[1]
     _draw_ground(ax, every, products)
-    for name, path in paths:
-        _draw_trajectory(ax, path, name, time_label)
+    for name, line in lines.items():
+        _draw_curve(ax, line, name)
+    for i, (name, path) in enumerate(paths):
+        _draw_trajectory(ax, path, name, MARKERS[i % len(MARKERS)], time_label)
     for i, point in enumerate(places):
         _draw_point(ax, point, i, labels[i] if labels else None, level)
     if labels or any(name for name, _ in paths):
@@ -253,7 +260,23 @@ def _draw_point(ax: Axes, point: PlanePoint, index: int, label: str | None, leve
     )  # fmt: skip
 
 
-def _draw_trajectory(ax: Axes, path: Sequence[PlanePoint], name: str, time_label: str) -> None:
+def _draw_curve(ax: Axes, line: Sequence[PlanePoint], name: str) -> None:
+    """A thin line, named at the end that lies farther from the boundary, where there is room."""
+    x = [_information(point) for point in line]
+    y = [float(point.entropy_power) for point in line]
+    ax.plot(x, y, color=_ink(0.6), linewidth=1.0, zorder=2)
+    end = 0 if x[0] * y[0] > x[-1] * y[-1] else -1
+    ax.annotate(
+        name,
+        (x[end], y[end]),
+        xytext=(3, 3),
+        textcoords="offset points",
+        fontsize="x-small",
+        color=_ink(0.75),
+    )
+
+
+def _draw_trajectory(ax: Axes, path: Sequence[PlanePoint], name: str, marker: str, time_label: str) -> None:
     x = [_information(point) for point in path]
     y = [float(point.entropy_power) for point in path]
     vertices = np.column_stack([x, y])
@@ -264,8 +287,8 @@ def _draw_trajectory(ax: Axes, path: Sequence[PlanePoint], name: str, time_label
     ax.add_collection(lines)
     # Dots show single steps; where there are many they would hide the path.
     size = 14 if len(path) <= 40 else 3
-    dots = ax.scatter(x, y, c=times, cmap="viridis", s=size, zorder=3)
-    ax.plot([], [], color=plt.get_cmap("viridis")(0.4), marker="o", markersize=3, label=name or None)
+    dots = ax.scatter(x, y, c=times, cmap="viridis", s=size, marker=marker, zorder=3)
+    ax.plot([], [], color=plt.get_cmap("viridis")(0.4), marker=marker, markersize=4, label=name or None)
     figure = ax.figure
     if not any(getattr(other, "_infoplane_time", False) for other in figure.axes):
         bar = figure.colorbar(dots, ax=ax, label=time_label, pad=0.12)

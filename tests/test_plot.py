@@ -6,6 +6,8 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from infoplane import Estimate, FisherShannonPoint, windows
+from infoplane.distributions import GeneralizedNormal
+from infoplane.plane import reference_curve
 from infoplane.plot import course, plane
 
 
@@ -118,3 +120,20 @@ def test_pictures_follow_dark_styles():
         assert min(plt.matplotlib.colors.to_rgb(boundary.get_color())) > 0.8
     boundary = plane(point(1.0, 1.0)).get_lines()[0]
     assert max(plt.matplotlib.colors.to_rgb(boundary.get_color())) < 0.2
+
+
+def test_reference_curves_are_named_thin_lines_within_the_axes():
+    line = reference_curve(GeneralizedNormal, [0.8, 1.0, 1.5, 2.0])
+    ax = plane(curves={"generalised normal": line})
+    drawn = ax.get_lines()[-1]
+    np.testing.assert_allclose(drawn.get_xdata(), [place.fisher_trace for place in line])
+    np.testing.assert_allclose(drawn.get_ydata(), [place.entropy_power for place in line])
+    assert "generalised normal" in {text.get_text() for text in ax.texts}
+    assert ax.get_xlim()[0] < min(drawn.get_xdata()) < max(drawn.get_xdata()) < ax.get_xlim()[1]
+
+
+def test_trajectories_have_markers_of_their_own():
+    path = [point(1.0, 1.0), point(2.0, 1.0)]
+    ax = plane(trajectories={"a": path, "b": path})
+    markers = [handle.get_marker() for handle in ax.get_legend().legend_handles]
+    assert len(set(markers)) == 2

@@ -3,7 +3,7 @@
     python -m examples.paper table1 --quick           # minutes on two cores
     python -m examples.paper table1 --budget 8        # the full protocol for eight hours; again to go on
     python -m examples.paper table1 --best            # what the parts of this package reach together
-    python -m examples.paper figure1 | figure2 | figure3 | claims
+    python -m examples.paper figure1 | figure2 | figure3 | claims | constraint
 
 Run from the root of a clone. Everything can be stopped at any time and goes on where it was.
 """
@@ -20,6 +20,7 @@ import torch
 import tyro
 
 from examples.paper.claims import claims
+from examples.paper.constraint import constraint
 from examples.paper.figures import figure1, figure2, figure3
 from examples.paper.study import FULL, QUICK, OutOfTimeError, Protocol, Study
 from examples.paper.table1 import table1
@@ -29,8 +30,10 @@ from examples.paper.table1 import table1
 class Options:
     """What to reproduce."""
 
-    what: Annotated[Literal["table1", "figure1", "figure2", "figure3", "claims"], tyro.conf.Positional]
-    """The table, a figure, or the claims of the text."""
+    what: Annotated[
+        Literal["table1", "figure1", "figure2", "figure3", "claims", "constraint"], tyro.conf.Positional
+    ]
+    """The table, a figure, the claims of the text, or how well F is met."""
     quick: bool = False
     """A small protocol of minutes, whose numbers say nothing about the paper."""
     best: bool = False
@@ -61,7 +64,8 @@ def main(options: Options) -> None:
         elif options.what == "figure3":
             text = figure3(study, _house_numbers(study, options))
         else:
-            text = {"figure1": figure1, "figure2": figure2, "claims": claims}[options.what](study)
+            made = {"figure1": figure1, "figure2": figure2, "claims": claims, "constraint": constraint}
+            text = made[options.what](study)
     except OutOfTimeError as error:
         text = f"Stopped by the budget at {error}; the same command goes on.\n"
     print(f"\n{text}\nin {folder}")

@@ -55,7 +55,9 @@ def figure1(study: Study) -> str:
 def figure2(study: Study) -> str:
     """Codes of ten dimensions as F grows: embedded by t-SNE (above) and their lengths (below)."""
     study = _labelled(study)
-    figure, axes = plt.subplots(2, len(_FISHER), figsize=(3.1 * len(_FISHER), 5.6), layout="constrained")
+    figure, axes = plt.subplots(
+        2, len(_FISHER), figsize=(3.1 * len(_FISHER), 5.6), sharex="row", layout="constrained"
+    )
     rows = []
     for (above, below), fisher in zip(axes.T, _FISHER, strict=True):
         system = _fae(fisher)
@@ -68,7 +70,7 @@ def figure2(study: Study) -> str:
         for digit in range(10):
             own = codes["embedded"][labels == digit]
             above.scatter(*own.T, s=3, linewidth=0, color=plt.get_cmap("tab10")(digit), label=str(digit))
-        above.set(title=f"F = {fisher:g}", xticks=[], yticks=[])
+        above.set(title=f"F = {fisher:g} (J/d = {found['J/d']:.2f})", xticks=[], yticks=[])
         below.hist(codes["distance"], bins=40, color=COLORS[0], density=True)
         below.set(xlabel="‖z − z̄‖", yticks=[])
         below.spines[["top", "right", "left"]].set_visible(False)
