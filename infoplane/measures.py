@@ -426,7 +426,7 @@ def _sample(
     if method == "auto" and sample.d > TRUSTED_DIMENSIONS:
         warn(
             f"in d = {sample.d} > {TRUSTED_DIMENSIONS} dimensions no method here resolves clustered or "
-            "curved data: H may be wrong by a nat and J low by half, whatever the standard errors say; "
+            "curved data: H may be wrong by nats and J low by half, whatever the standard errors say; "
             'compare with method="gaussian"'
         )
     return sample

@@ -40,6 +40,8 @@ class Options:
     """Of table1: combinations that the paper does not have."""
     budget: float = float("inf")
     """Hours after which nothing new is begun."""
+    epochs: int | None = None
+    """Another number of epochs than the protocol's, a quarter of them for the warm-up."""
     data: str | None = None
     """Another data set than the protocol's: digits needs no download."""
     data_dir: Path | None = None
@@ -54,9 +56,17 @@ def main(options: Options) -> None:
     protocol = QUICK if options.quick else FULL
     if options.data:
         protocol = dataclasses.replace(protocol, data=options.data)
+    folder = options.out / ("quick" if options.quick else "full") / protocol.data
+    if options.epochs:
+        training = dataclasses.replace(
+            protocol.training, epochs=options.epochs, warmup_epochs=options.epochs // 4
+        )
+        protocol, folder = (
+            dataclasses.replace(protocol, training=training),
+            folder / f"{options.epochs}-epochs",
+        )
     deadline = time.time() + 3600 * options.budget
     device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
-    folder = options.out / ("quick" if options.quick else "full") / protocol.data
     study = Study(protocol, folder, options.data_dir, deadline, device)
     try:
         if options.what == "table1":

@@ -38,7 +38,7 @@ def constraint(study: Study) -> str:
                 f"| {100 * np.abs(last / fisher - 1).max():.2f} % | {-elbo:.2f} | {len(mean_j)} |"
             )
     head = (
-        "| F | form | λ or ρ | mean J, last fifth of epochs | off F | worst epoch of these | best −ELBO | epochs |",
+        "| F | form | λ or ρ | mean J, last fifth of epochs | off F | at worst | best −ELBO | epochs |",
         "|---|---|---|---|---|---|---|---|",
     )
     text = "\n".join((*head, *rows)) + "\n"
