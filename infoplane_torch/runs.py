@@ -187,7 +187,8 @@ def start_run(
     Raises
     ------
     ValueError
-        As `infoplane_torch.training.train`, `infoplane_torch.data.load` and the configurations.
+        As `infoplane_torch.training.train`, `infoplane_torch.data.load` and the configurations; and if a
+        likelihood of many grey levels is to be trained on images that are made binary.
 
     Examples
     --------
@@ -203,6 +204,7 @@ def start_run(
     """
     folder = Path(folder)
     data = load(config.data, config.data_dir)
+    _require_levels(config, data)
     if tuple(config.model.event_shape) != data.shape:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, event_shape=data.shape))
     torch.manual_seed(config.training.seed)
@@ -215,6 +217,18 @@ def start_run(
     if first_process():
         write_atomically(folder / _FILE, content)  # of a run made longer
     return Run(config, vae, history), data
+
+
+def _require_levels(config: RunConfig, data: ImageData) -> None:
+    """Refuse to teach a model of grey levels that there are two of them."""
+    model = config.model
+    of_levels = "logistic_mixture" in (
+        model.likelihood,
+        model.pixels if model.likelihood == "pixel_cnn" else "",
+    )
+    if of_levels and model.levels > 2 and (data.binary or config.training.binarize):
+        found = "binary data" if data.binary else "`training.binarize` = True"
+        raise ValueError(f"a logistic mixture must have images of {model.levels} grey levels, got {found}")
 
 
 def load_run(folder: str | os.PathLike[str], *, device: str | torch.device = "cpu") -> Run:

@@ -11,7 +11,7 @@ import torch
 
 from infoplane_torch import presets
 from infoplane_torch.__main__ import main
-from infoplane_torch.runs import RunConfig, load_run, preset, preset_names
+from infoplane_torch.runs import RunConfig, load_run, preset, preset_names, start_run
 from infoplane_torch.training_config import TrainingConfig
 
 SMALL = (
@@ -158,3 +158,16 @@ def test_the_module_runs_as_a_program(tmp_path):
     result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
     assert result.returncode == 2
     assert "is no run" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "options", [{"likelihood": "logistic_mixture"}, {"likelihood": "pixel_cnn", "pixels": "logistic_mixture"}]
+)
+def test_a_model_of_grey_levels_is_not_taught_that_there_are_two(tmp_path, options):
+    model = presets.vae(event_shape=(1, 8, 8), hidden=(16,), latent_dim=2, **options)
+    config = RunConfig("digits", None, model, TrainingConfig(epochs=1, accelerator="cpu"))
+    with pytest.raises(
+        ValueError, match=r"must have images of 256 grey levels, got `training.binarize` = True"
+    ):
+        start_run(config, tmp_path, progress=False)
+    assert not list(tmp_path.iterdir())
