@@ -204,8 +204,8 @@ class Study:
         folder = self.place(config)
         epochs = config.training.epochs
         done = _epochs_in(folder)
-        while True:
-            if time.time() > self.deadline and not self.is_finished(config):
+        while not (folder / "finished").exists():
+            if time.time() > self.deadline:
                 raise OutOfTimeError(f"{folder.name}: epoch {done} of {epochs}")
             goal = min(done + _STRETCH, epochs)
             stretch = dataclasses.replace(config, training=dataclasses.replace(config.training, epochs=goal))
@@ -213,12 +213,8 @@ class Study:
             reached = len(run.history.rows)
             if reached in (done, epochs):  # early stopping, or all
                 (folder / "finished").touch()
-                return load_run(folder, device=self.device)
             done = reached
-
-    def is_finished(self, config: RunConfig) -> bool:
-        """Whether a run has all its epochs, or stopped early."""
-        return (self.place(config) / "finished").exists()
+        return load_run(folder, device=self.device)
 
     def place(self, config: RunConfig) -> Path:
         """Folder of a run: readable, and different for different configurations."""
