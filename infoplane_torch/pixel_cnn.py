@@ -105,7 +105,9 @@ class GatedPixelCNN(nn.Module):
     Pixels follow each other in rows from the top. One sees 2 + layers·(kernel_size//2) rows above it and as
     many columns to its left; in the rows above, one column less to its right. The channels of a pixel do not
     see one another: what ties them together is the distribution that its outputs describe. Another channel
-    of ones tells black pixels from those beyond the border.
+    of ones tells black pixels from those beyond the border. The context is brought to mean 0 and variance 1
+    in each image (Ba, Kiros and Hinton 2016), whatever its network gives: large ones would saturate every
+    gate, and training would stand still from then on.
 
     References
     ----------
@@ -143,6 +145,7 @@ class GatedPixelCNN(nn.Module):
         self.event_shape = Size(event_shape)
         self.outputs = outputs
         self.context_channels = context_channels
+        self.normalized = nn.GroupNorm(1, context_channels)
         self.layers = nn.ModuleList(
             [
                 GatedLayer(event_shape[0] + 1, channels, kernel_size + 2, context_channels),
@@ -168,7 +171,7 @@ class GatedPixelCNN(nn.Module):
         Tensor of shape (B, outputs, H, W)
             At least float32.
         """
-        pixels = _embed(x)
+        pixels, context = _embed(x), self.normalized(context)
         vertical = functional.pad(pixels, (0, 0, 1, 0))[:, :, :-1]
         horizontal = functional.pad(pixels, (1, 0, 0, 0))[..., :-1]
         for layer in self.layers:
@@ -196,6 +199,7 @@ class GatedPixelCNN(nn.Module):
         one a pixel at a time: all images cost about as much arithmetic as one pass, instead of H·W passes.
         """
         channels, height, width = self.event_shape
+        context = self.normalized(context)
         image = context.new_zeros(len(context), channels, height, width)
         caches = [_LayerCache(layer, len(context), width, context) for layer in self.layers]
         beyond = context.new_zeros(len(context), channels + 1, 1, width)

@@ -288,3 +288,15 @@ def test_drawing_costs_a_few_passes_instead_of_one_for_each_pixel():
 
     one_pass = min(seconds(lambda: images.log_prob(x)) for _ in range(3))
     assert seconds(images.sample) < 784 * one_pass / 10  # about 40 times less, when it was measured
+
+
+def test_the_scale_of_the_context_saturates_no_gate():
+    """Unnormalised, a decoder that has grown large stops all learning: tanh and sigmoid have no slope there."""
+    torch.manual_seed(0)
+    network = GatedPixelCNN((1, 6, 6), 1, 4, channels=8, layers=2, kernel_size=3)
+    x, context = torch.rand(5, 1, 6, 6).round(), torch.randn(5, 4, 6, 6)
+    torch.testing.assert_close(network(x, 1e4 * context), network(x, context), rtol=1e-4, atol=1e-4)
+    network(x, 1e4 * context).square().sum().backward()
+    weight = network.layers[0].above.weight.grad
+    assert weight is not None
+    assert float(weight.abs().mean()) > 1e-4
