@@ -291,7 +291,7 @@ def test_drawing_costs_a_few_passes_instead_of_one_for_each_pixel():
 
 
 def test_the_scale_of_the_context_saturates_no_gate():
-    """Unnormalised, a decoder that has grown large stops all learning: tanh and sigmoid have no slope there."""
+    """Else a decoder that has grown large stops all learning: tanh and sigmoid have no slope there."""
     torch.manual_seed(0)
     network = GatedPixelCNN((1, 6, 6), 1, 4, channels=8, layers=2, kernel_size=3)
     x, context = torch.rand(5, 1, 6, 6).round(), torch.randn(5, 4, 6, 6)
