@@ -59,7 +59,7 @@ FLOORS = {
         ],
         ["posteriors", "likelihoods", "priors"],
         ["vae"],
-        ["penalties", "mutual_information", "objective"],
+        ["penalties", "discrepancy", "mutual_information", "objective"],
         ["plane_sums", "plugins", "metrics"],
         ["presets"],
         ["data_files", "image_data", "own_images", "data"],

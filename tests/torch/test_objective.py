@@ -7,9 +7,10 @@ import torch
 from torch import distributions as td
 
 from infoplane_torch import presets
+from infoplane_torch.discrepancy import MMD
 from infoplane_torch.information import power_from_entropy
 from infoplane_torch.objective import Objective
-from infoplane_torch.penalties import MMD, FisherInformation
+from infoplane_torch.penalties import FisherInformation
 from infoplane_torch.vae import ForwardPass, StandardNormal
 
 SMALL = {"event_shape": (1, 4, 4), "latent_dim": 3, "hidden": (16,)}

@@ -8,8 +8,9 @@ import torch
 from torch import distributions as td
 from torch import nn
 
+from infoplane_torch.discrepancy import MMD
 from infoplane_torch.objective import Objective
-from infoplane_torch.penalties import MMD, FisherConstraint, FisherInformation
+from infoplane_torch.penalties import FisherConstraint, FisherInformation
 from infoplane_torch.vae import VAE, ForwardPass, StandardNormal
 
 

@@ -17,11 +17,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from infoplane_torch import presets, training
 from infoplane_torch.data import ImageData, load
+from infoplane_torch.discrepancy import MMD
 from infoplane_torch.history import History, TrajectoryPoint
 from infoplane_torch.mutual_information import MutualInformation
 from infoplane_torch.networks import MLP
 from infoplane_torch.objective import Objective
-from infoplane_torch.penalties import MMD, FisherInformation
+from infoplane_torch.penalties import FisherInformation
 from infoplane_torch.posteriors import DiagonalGaussian
 from infoplane_torch.training import DivergenceError, TrainingConfig, train
 
