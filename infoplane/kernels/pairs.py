@@ -21,7 +21,7 @@ import numpy as np
 from infoplane.kernels.exp import exp
 from infoplane.kernels.jit import kernel
 
-_TILE = 256
+_TILE = 512
 # Below this the sum may consist of what `exp` returns for all that vanishes, 4e-308 a term.
 _VANISHED = 1e-280
 _EMPTY = -1e300
@@ -140,14 +140,6 @@ def log_sums(
 
 
 @kernel
-def _dot(left, right, m):
-    total = 0.0
-    for j in range(m):
-        total += left[j] * right[j]
-    return total
-
-
-@kernel
 def _add_products(wu, u, v, m, wuu, wwuu):
     """Add Σ wu_a u_b to `wuu` and Σ wu_a v_b to `wwuu` for b ≤ a, from d = 4 on in blocks of two by two.
 
@@ -156,19 +148,17 @@ def _add_products(wu, u, v, m, wuu, wwuu):
     d = wuu.shape[0]
     even = d - d % 2 if d > 3 else 0
     for a in range(0, even, 2):
-        wu0, wu1 = wu[a], wu[a + 1]
         for b in range(0, a + 1, 2):
-            u0, u1, v0, v1 = u[b], u[b + 1], v[b], v[b + 1]
             p00 = p01 = p10 = p11 = q00 = q01 = q10 = q11 = 0.0
             for j in range(m):
-                p00 += wu0[j] * u0[j]
-                p01 += wu0[j] * u1[j]
-                p10 += wu1[j] * u0[j]
-                p11 += wu1[j] * u1[j]
-                q00 += wu0[j] * v0[j]
-                q01 += wu0[j] * v1[j]
-                q10 += wu1[j] * v0[j]
-                q11 += wu1[j] * v1[j]
+                p00 += wu[a, j] * u[b, j]
+                p01 += wu[a, j] * u[b + 1, j]
+                p10 += wu[a + 1, j] * u[b, j]
+                p11 += wu[a + 1, j] * u[b + 1, j]
+                q00 += wu[a, j] * v[b, j]
+                q01 += wu[a, j] * v[b + 1, j]
+                q10 += wu[a + 1, j] * v[b, j]
+                q11 += wu[a + 1, j] * v[b + 1, j]
             wuu[a, b] += p00
             wuu[a + 1, b] += p10
             wuu[a + 1, b + 1] += p11
@@ -180,8 +170,12 @@ def _add_products(wu, u, v, m, wuu, wwuu):
                 wwuu[a, b + 1] += q01
     for a in range(even, d):
         for b in range(a + 1):
-            wuu[a, b] += _dot(wu[a], u[b], m)
-            wwuu[a, b] += _dot(wu[a], v[b], m)
+            p = q = 0.0
+            for j in range(m):
+                p += wu[a, j] * u[b, j]
+                q += wu[a, j] * v[b, j]
+            wuu[a, b] += p
+            wwuu[a, b] += q
 
 
 @kernel
@@ -221,18 +215,20 @@ def _add_moments(
         sums[1] += sum_wrate
         sums[2] += sum_ww
         for a in range(d):
-            t, x, u_a, wu_a, v_a = at[a], sources[a, first : first + m], u[a], wu[a], v[a]
-            for j in range(m):
-                step = (x[j] - t) * rates[j]
-                u_a[j] = step
-                wu_a[j] = weight[j] * step
-            if counted:
-                for j in range(m):
-                    v_a[j] = wu_a[j] * shares[j]
+            t, x = at[a], sources[a, first : first + m]
             part_wu = part_wwu = 0.0
             for j in range(m):
-                part_wu += wu_a[j]
-                part_wwu += weight[j] * v_a[j]
+                step = (x[j] - t) * rates[j]
+                u[a, j] = step
+                step *= weight[j]
+                wu[a, j] = step
+                part_wu += step
+                part_wwu += weight[j] * step
+            if counted:
+                part_wwu = 0.0
+                for j in range(m):
+                    v[a, j] = wu[a, j] * shares[j]
+                    part_wwu += weight[j] * wu[a, j] * shares[j]
             vectors[0, a] += part_wu
             vectors[1, a] += part_wwu
         _add_products(wu, u, v, m, matrices[0], matrices[1])
