@@ -13,71 +13,68 @@ from infoplane.kernels.jit import FAST, kernel
 
 # Rows of candidates up to this length are kept in order.
 _SHORT = 24
-_LEAF = 32
-_TILE = 512
+LEAF = 32
+# Sources a tile at most, and numbers that the first-level cache holds.
+_TILE, _CACHED = 512, 3072
 _BLOCK = 64
 _TARGETS = 32
 # A box is as near as its nearest point but for rounding, which must not hide one of several equally near.
 _MARGIN = 1 - 1e-12
+# Points of which the widest side of a node is judged.
+_SAMPLED = 64
 
 # Distances are numbers: only infinities come from finite points, and a minimum is then vectorised.
 _numbers = numba.njit(nogil=True, cache=True, fastmath=FAST | {"nnan"}, error_model="numpy")
 _inlined = numba.njit(inline="always", fastmath=FAST | {"nnan"}, error_model="numpy")
 
 
-@_inlined
-def _squared_distances(targets, i, sources, first, m, out):
-    """|t_i − x_j|² for m sources from the `first` on, four dimensions a pass; unsigned, j needs no check."""
+@_numbers
+def _add_squares(targets, i, h, sources, first, m, out):
+    """Set the rows of `out` to |t − x_j|² for targets i and h and m sources from the `first` on.
+
+    Two targets and four dimensions a pass, so that what is loaded is used. Unsigned indices need no check.
+    """
     d = sources.shape[0]
     count, start = np.uintp(m), np.uintp(first)
-    a = (d - 1) % 4 + 1
-    t0 = targets[i, 0]
-    if a == 1:
+    for j in range(count):
+        out[0, j] = 0.0
+        out[1, j] = 0.0
+    for a in range(d % 4):
+        s, t = targets[i, a], targets[h, a]
         for j in range(count):
-            out[j] = (sources[0, start + j] - t0) ** 2
-    elif a == 2:
-        t1 = targets[i, 1]
+            x = sources[a, start + j]
+            out[0, j] += (x - s) * (x - s)
+            out[1, j] += (x - t) * (x - t)
+    for a in range(d % 4, d, 4):
+        s0, s1, s2, s3 = targets[i, a], targets[i, a + 1], targets[i, a + 2], targets[i, a + 3]
+        t0, t1, t2, t3 = targets[h, a], targets[h, a + 1], targets[h, a + 2], targets[h, a + 3]
         for j in range(count):
-            out[j] = (sources[0, start + j] - t0) ** 2 + (sources[1, start + j] - t1) ** 2
-    elif a == 3:
-        t1, t2 = targets[i, 1], targets[i, 2]
-        for j in range(count):
-            e0, e1, e2 = sources[0, start + j] - t0, sources[1, start + j] - t1, sources[2, start + j] - t2
-            out[j] = e0 * e0 + e1 * e1 + e2 * e2
-    else:
-        t1, t2, t3 = targets[i, 1], targets[i, 2], targets[i, 3]
-        for j in range(count):
-            e0, e1 = sources[0, start + j] - t0, sources[1, start + j] - t1
-            e2, e3 = sources[2, start + j] - t2, sources[3, start + j] - t3
-            out[j] = (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
-    while a < d:
-        t0, t1, t2, t3 = targets[i, a], targets[i, a + 1], targets[i, a + 2], targets[i, a + 3]
-        for j in range(count):
-            e0, e1 = sources[a, start + j] - t0, sources[a + 1, start + j] - t1
-            e2, e3 = sources[a + 2, start + j] - t2, sources[a + 3, start + j] - t3
-            out[j] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
-        a += 4
+            x0, x1 = sources[a, start + j], sources[a + 1, start + j]
+            x2, x3 = sources[a + 2, start + j], sources[a + 3, start + j]
+            e0, e1, e2, e3 = x0 - s0, x1 - s1, x2 - s2, x3 - s3
+            out[0, j] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
+            e0, e1, e2, e3 = x0 - t0, x1 - t1, x2 - t2, x3 - t3
+            out[1, j] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
 
 
-@_numbers
+@_inlined
 def _offer(near, which, row, k, value, index):
     """Put a candidate that is not farther than the farthest into its row; return the new farthest."""
     last = k - 1 if k <= _SHORT else 0
-    if value == near[row, last] and index > which[row, last]:
-        return value
-    if k <= _SHORT:
-        place = last
-        while place > 0 and (
-            near[row, place - 1] > value or (near[row, place - 1] == value and which[row, place - 1] > index)
-        ):
-            near[row, place] = near[row, place - 1]
-            which[row, place] = which[row, place - 1]
-            place -= 1
-        near[row, place] = value
-        which[row, place] = index
-        return near[row, last]
-    _sift(near, which, row, k, value, index)
-    return near[row, 0]
+    if value < near[row, last] or index < which[row, last]:
+        if k <= _SHORT:
+            place = last
+            while place > 0 and near[row, place - 1] >= value:
+                if near[row, place - 1] == value and which[row, place - 1] < index:
+                    break
+                near[row, place] = near[row, place - 1]
+                which[row, place] = which[row, place - 1]
+                place -= 1
+            near[row, place] = value
+            which[row, place] = index
+        else:
+            _sift(near, which, row, k, value, index)
+    return near[row, last]
 
 
 @_numbers
@@ -117,19 +114,19 @@ def _report(near, which, row, k, out_row, orders, distances, indices):
             indices[out_row, c] = which[row, orders[c]]
 
 
-@_inlined
-def _offer_tile(squared, m, near, which, row, k, limit, first, rows):
-    """Offer those of m sources that are near enough; `rows` holds their numbers, or nothing if these count up."""
+@_numbers
+def _offer_tile(squared, m, near, which, row, k, limit, first):
+    """Offer those of m sources, numbered from `first` on, that are near enough; return the new limit."""
     for start in range(0, m, _BLOCK):
         stop = min(start + _BLOCK, m)
-        least = np.inf
+        hits = 0
         for j in range(start, stop):
-            least = min(least, squared[j])
-        if least <= limit[row]:
+            hits += squared[j] <= limit
+        if hits:
             for j in range(start, stop):
-                if squared[j] <= limit[row] and squared[j] < np.inf:
-                    index = rows[first + j] if rows.size else first + j
-                    limit[row] = _offer(near, which, row, k, squared[j], index)
+                if squared[j] <= limit and squared[j] < np.inf:
+                    limit = _offer(near, which, row, k, squared[j], first + j)
+    return limit
 
 
 @_numbers
@@ -138,25 +135,31 @@ def brute_force(start, stop, targets, sources, k, orders, others, distances, ind
 
     With `others` the targets are the sources themselves, and none is its own neighbour.
     """
-    n = sources.shape[1]
-    squared, limit = np.empty(_TILE), np.empty(_TARGETS)
+    d, n = sources.shape
+    tile = max(_BLOCK, min(_TILE, _CACHED // d // _BLOCK * _BLOCK))
+    squared, limit = np.empty((2, tile)), np.empty(_TARGETS)
     near, which = np.empty((_TARGETS, k)), np.empty((_TARGETS, k), np.int64)
-    rows = np.empty(0, np.int64)
     for low in range(start, stop, _TARGETS):
         high = min(low + _TARGETS, stop)
         near[:], which[:], limit[:] = np.inf, n, np.inf
-        for first in range(0, n, _TILE):
-            m = min(_TILE, n - first)
-            for i in range(low, high):
-                _squared_distances(targets, i, sources, first, m, squared)
-                if others and 0 <= i - first < m:
-                    squared[i - first] = np.inf
-                _offer_tile(squared, m, near, which, i - low, k, limit, first, rows)
+        for first in range(0, n, tile):
+            m = min(tile, n - first)
+            for i in range(low, high, 2):
+                _add_squares(targets, i, min(i + 1, high - 1), sources, first, m, squared)
+                for h in range(i, min(i + 2, high)):
+                    row = squared[h - i]
+                    if others and 0 <= h - first < m:
+                        row[h - first] = np.inf
+                    limit[h - low] = _offer_tile(row, m, near, which, h - low, k, limit[h - low], first)
         for i in range(low, high):
             _report(near, which, i - low, k, i, orders, distances, indices)
 
 
 # --- The tree ---------------------------------------------------------------------------------------------
+#
+# Every leaf but the last is full, and a block of its own: coordinates one row a dimension, 32 long, with
+# infinity in places without a point. Loops over a block have a known length and no remainder. Nodes come in
+# preorder: with m leaves on the left, the children of node v are v + 1 and v + 2m.
 
 
 @_numbers
@@ -187,121 +190,189 @@ def _partition(points, rows, a, low, high, middle):
 
 
 @_numbers
-def build_tree(points, rows, bounds, boxes):
-    """Sort points and their row numbers into the leaves of a balanced tree.
+def _widest_side(points, low, high):
+    """The side along which some hundred of the points spread most."""
+    best, widest = 0, -1.0
+    step = max(1, (high - low) // _SAMPLED)
+    for a in range(points.shape[1]):
+        least = most = points[low, a]
+        for i in range(low, high, step):
+            least, most = min(least, points[i, a]), max(most, points[i, a])
+        if most - least > widest:
+            best, widest = a, most - least
+    return best
 
-    Node v has the children 2v + 1 and 2v + 2 and holds the points from bounds[v, 0] to bounds[v, 1], in the
-    box from boxes[v, 0] to boxes[v, 1]; each level halves along the widest side.
-    """
-    nodes, d = bounds.shape[0], points.shape[1]
-    bounds[0, 0], bounds[0, 1] = 0, points.shape[0]
+
+@_numbers
+def build_tree(points, rows, spans, boxes, blocks):
+    """Sort points and their row numbers into leaves; set each node's first leaf, their number, and its box."""
+    n, d = points.shape
+    nodes = spans.shape[0]
+    spans[0, 0], spans[0, 1] = 0, blocks.shape[0]
     for v in range(nodes):
-        low, high = bounds[v, 0], bounds[v, 1]
+        leaf, leaves = spans[v, 0], spans[v, 1]
+        low, high = leaf * LEAF, min((leaf + leaves) * LEAF, n)
+        if leaves > 1:
+            half = leaves // 2
+            _partition(points, rows, _widest_side(points, low, high), low, high, low + half * LEAF)
+            spans[v + 1, 0], spans[v + 1, 1] = leaf, half
+            spans[v + 2 * half, 0], spans[v + 2 * half, 1] = leaf + half, leaves - half
+            continue
         for a in range(d):
-            boxes[v, 0, a] = boxes[v, 1, a] = points[low, a]
-        for i in range(low + 1, high):
+            least = most = points[low, a]
+            for i in range(low, high):
+                least, most = min(least, points[i, a]), max(most, points[i, a])
+                blocks[leaf, a, i - low] = points[i, a]
+            boxes[v, 0, a], boxes[v, 1, a] = least, most
+            blocks[leaf, a, high - low :] = np.inf
+    for v in range(nodes - 1, -1, -1):
+        if spans[v, 1] > 1:
+            right = v + 2 * (spans[v, 1] // 2)
             for a in range(d):
-                boxes[v, 0, a] = min(boxes[v, 0, a], points[i, a])
-                boxes[v, 1, a] = max(boxes[v, 1, a], points[i, a])
-        if 2 * v + 2 < nodes:
-            side = 0
-            for a in range(1, d):
-                if boxes[v, 1, a] - boxes[v, 0, a] > boxes[v, 1, side] - boxes[v, 0, side]:
-                    side = a
-            middle = (low + high) // 2
-            _partition(points, rows, side, low, high, middle)
-            bounds[2 * v + 1, 0], bounds[2 * v + 1, 1] = low, middle
-            bounds[2 * v + 2, 0], bounds[2 * v + 2, 1] = middle, high
+                boxes[v, 0, a] = min(boxes[v + 1, 0, a], boxes[right, 0, a])
+                boxes[v, 1, a] = max(boxes[v + 1, 1, a], boxes[right, 1, a])
 
 
 @_inlined
-def _box_distance(boxes, v, others, w):
+def _box_distance(boxes, v, box):
     total = 0.0
     for a in range(boxes.shape[2]):
-        gap = max(max(boxes[v, 0, a] - others[w, 1, a], others[w, 0, a] - boxes[v, 1, a]), 0.0)
-        total += gap * gap
-    return total * _MARGIN
-
-
-@_inlined
-def _point_distance(points, i, boxes, v):
-    total = 0.0
-    for a in range(boxes.shape[2]):
-        gap = max(max(boxes[v, 0, a] - points[i, a], points[i, a] - boxes[v, 1, a]), 0.0)
+        gap = max(max(boxes[v, 0, a] - box[1, a], box[0, a] - boxes[v, 1, a]), 0.0)
         total += gap * gap
     return total * _MARGIN
 
 
 @_numbers
-def _visit(targets, low, high, boxes, v, bounds, sources, rows, own, squared, near, which, k, limit):
-    """Offer the sources of leaf v to the targets of a leaf; return the largest of their limits."""
-    first, m = bounds[v, 0], bounds[v, 1] - bounds[v, 0]
-    for i in range(low, high):
-        if _point_distance(targets, i, boxes, v) <= limit[i - low]:
-            _squared_distances(targets, i, sources, first, m, squared)
-            if own:
-                squared[i - first] = np.inf
-            _offer_tile(squared, m, near, which, i - low, k, limit, first, rows)
-    bound = 0.0
-    for i in range(high - low):
-        bound = max(bound, limit[i])
-    return bound
+def _point_distances(block, boxes, v, out):
+    """Squared distances of all points of a block from a box."""
+    for j in range(LEAF):
+        out[j] = 0.0
+    for a in range(boxes.shape[2]):
+        low, high = boxes[v, 0, a], boxes[v, 1, a]
+        for j in range(LEAF):
+            gap = max(max(low - block[a, j], block[a, j] - high), 0.0)
+            out[j] += gap * gap * _MARGIN
+
+
+@_numbers
+def _block_distances(targets, i, block, out):
+    """|t_i − x_j|² for the points of a block, four dimensions a pass as in `_squared_distances`."""
+    d = block.shape[0]
+    a = (d - 1) % 4 + 1
+    t0 = targets[0, i]
+    if a == 1:
+        for j in range(LEAF):
+            out[j] = (block[0, j] - t0) ** 2
+    elif a == 2:
+        t1 = targets[1, i]
+        for j in range(LEAF):
+            out[j] = (block[0, j] - t0) ** 2 + (block[1, j] - t1) ** 2
+    elif a == 3:
+        t1, t2 = targets[1, i], targets[2, i]
+        for j in range(LEAF):
+            e0, e1, e2 = block[0, j] - t0, block[1, j] - t1, block[2, j] - t2
+            out[j] = e0 * e0 + e1 * e1 + e2 * e2
+    else:
+        t1, t2, t3 = targets[1, i], targets[2, i], targets[3, i]
+        for j in range(LEAF):
+            e0, e1, e2, e3 = block[0, j] - t0, block[1, j] - t1, block[2, j] - t2, block[3, j] - t3
+            out[j] = (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
+    while a < d:
+        t0, t1, t2, t3 = targets[a, i], targets[a + 1, i], targets[a + 2, i], targets[a + 3, i]
+        for j in range(LEAF):
+            e0, e1 = block[a, j] - t0, block[a + 1, j] - t1
+            e2, e3 = block[a + 2, j] - t2, block[a + 3, j] - t3
+            out[j] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
+        a += 4
+
+
+@_numbers
+def _visit(targets, block, boxes, v, own, rows, first, squared, apart, near, which, k, limit):
+    """Offer the points of leaf v to a block of targets; return the largest of their limits."""
+    _point_distances(targets, boxes, v, apart)
+    for i in range(LEAF):
+        far = limit[i]
+        if apart[i] > far:
+            continue
+        _block_distances(targets, i, block, squared)
+        if own:
+            squared[i] = np.inf
+        # Of a length that the compiler knows, it would unroll this loop and not vectorise it.
+        hits = 0
+        for j in range(squared.size):
+            hits += squared[j] <= far
+        if hits:
+            for j in range(LEAF):
+                if squared[j] <= limit[i] and squared[j] < np.inf:
+                    limit[i] = _offer(near, which, i, k, squared[j], rows[first + j])
+    a = b = c = e = 0.0
+    for i in range(0, LEAF, 4):
+        a, b = max(a, limit[i]), max(b, limit[i + 1])
+        c, e = max(c, limit[i + 2]), max(e, limit[i + 3])
+    return max(max(a, b), max(c, e))
 
 
 @_numbers
 def query_tree(
-    start, stop, targets, target_rows, target_bounds, target_boxes, sources, rows, bounds, boxes, k, orders,
-    others, distances, indices,
-):  # fmt: skip
+    start, stop, n, target_blocks, target_rows, blocks, rows, spans, boxes, k, orders, others, distances, indices
+):
     """Neighbours of the given orders (0 is the nearest) of the targets in some leaves of their own tree.
 
     One descent serves a leaf of targets: a box is visited if it is nearer than the farthest k-th candidate.
     With `others` both trees are the same, and no target is its own neighbour.
     """
-    leaves = (bounds.shape[0] + 1) // 2 - 1
-    target_leaves = (target_bounds.shape[0] + 1) // 2 - 1
-    squared, limit = np.empty(_LEAF), np.empty(_LEAF)
-    near, which = np.empty((_LEAF, k)), np.empty((_LEAF, k), np.int64)
-    stack, apart = np.empty(64, np.int64), np.empty(64)
-    for leaf in range(target_leaves + start, target_leaves + stop):
-        low, high = target_bounds[leaf, 0], target_bounds[leaf, 1]
-        near[:], which[:], limit[:] = np.inf, sources.shape[1], np.inf
+    d = blocks.shape[1]
+    squared, apart, limit = np.empty(LEAF), np.empty(LEAF), np.empty(LEAF)
+    near, which = np.empty((LEAF, k)), np.empty((LEAF, k), np.int64)
+    stack, away, box = np.empty(64, np.int64), np.empty(64), np.empty((2, d))
+    for leaf in range(start, stop):
+        targets = target_blocks[leaf]
+        first = leaf * LEAF
+        count = min(LEAF, n - first)
+        for i in range(count):
+            near[i], which[i], limit[i] = np.inf, rows.size, np.inf
+        limit[count:] = -1.0
+        for a in range(d):
+            box[0, a] = box[1, a] = targets[a, 0]
+            for i in range(1, count):
+                box[0, a], box[1, a] = min(box[0, a], targets[a, i]), max(box[1, a], targets[a, i])
         bound = np.inf
-        if others:
-            bound = _visit(
-                targets, low, high, boxes, leaf, bounds, sources, rows, True, squared, near, which, k, limit
-            )
         depth = 1
-        stack[0], apart[0] = 0, 0.0
+        stack[0], away[0] = 0, 0.0
         while depth > 0:
             depth -= 1
             v = stack[depth]
-            if apart[depth] > bound or (others and v == leaf):
+            if away[depth] > bound:
                 continue
-            if v >= leaves:
+            source, leaves = spans[v, 0], spans[v, 1]
+            if leaves == 1:
+                own = others and source == leaf
                 bound = _visit(
-                    targets, low, high, boxes, v, bounds, sources, rows, False, squared, near, which, k, limit
-                )
+                    targets, blocks[source], boxes, v, own, rows, source * LEAF, squared, apart, near, which,
+                    k, limit,
+                )  # fmt: skip
                 continue
-            left, right = 2 * v + 1, 2 * v + 2
-            to_left = _box_distance(boxes, left, target_boxes, leaf)
-            to_right = _box_distance(boxes, right, target_boxes, leaf)
-            # The nearer one comes on top.
-            if to_left < to_right:
+            left, right = v + 1, v + 2 * (leaves // 2)
+            to_left, to_right = _box_distance(boxes, left, box), _box_distance(boxes, right, box)
+            # The nearer comes on top; of two that touch the leaf, the one that holds it.
+            if to_left < to_right or (to_left == to_right and leaf < spans[right, 0]):
                 left, right, to_left, to_right = right, left, to_right, to_left
             if to_left <= bound:
-                stack[depth], apart[depth] = left, to_left
+                stack[depth], away[depth] = left, to_left
                 depth += 1
             if to_right <= bound:
-                stack[depth], apart[depth] = right, to_right
+                stack[depth], away[depth] = right, to_right
                 depth += 1
-        for i in range(low, high):
-            _report(near, which, i - low, k, target_rows[i], orders, distances, indices)
+        for i in range(count):
+            _report(near, which, i, k, target_rows[first + i], orders, distances, indices)
 
 
-def tree_nodes(n: int) -> int:
-    """Number of nodes of a tree of n points: a full binary tree with at most 32 points in a leaf."""
-    levels = 0
-    while -(-n >> levels) > _LEAF:
-        levels += 1
-    return 2 ** (levels + 1) - 1
+def number_of_leaves(n: int) -> int:
+    """How many leaves a tree of n points has.
+
+    Parameters
+    ----------
+    n : int
+        Number of points.
+    """
+    return -(-n // LEAF)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infoplane.kernels.jit import kernel, over_rows
-from infoplane.kernels.nearest import brute_force, build_tree, query_tree, tree_nodes
+from infoplane.kernels.nearest import LEAF, brute_force, build_tree, number_of_leaves, query_tree
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -74,7 +74,7 @@ class Neighbors:
 
     def __init__(self, points: Array) -> None:
         self._tree = _Tree.of(points) if tree_pays(*points.shape) else None
-        self._sources = np.ascontiguousarray(points.T) if self._tree is None else self._tree.sources
+        self._sources = None if self._tree else np.ascontiguousarray(points.T)
 
     def query(self, targets: Array, k: int) -> tuple[Array, Rows]:
         """Find the k nearest sources of each target.
@@ -125,29 +125,28 @@ class Neighbors:
             return
         tree = self._tree
         mine = tree if others else _Tree.of(targets)
-        leaves = (len(mine.bounds) + 1) // 2
         over_rows(
-            query_tree, leaves, mine.points, mine.rows, mine.bounds, mine.boxes, tree.sources, tree.rows,
-            tree.bounds, tree.boxes, *out, grain=_LEAVES,
+            query_tree, len(mine.blocks), len(targets), mine.blocks, mine.rows,
+            tree.blocks, tree.rows, tree.spans, tree.boxes, *out, grain=_LEAVES,
         )  # fmt: skip
 
 
 class _Tree(NamedTuple):
-    """A k-d tree: points and their row numbers in its order, and the range and box of each node."""
+    """A k-d tree: row numbers in its order, leaves and box of each node, coordinates of each leaf."""
 
-    points: Array
-    sources: Array
     rows: Rows
-    bounds: Rows
+    spans: Rows
     boxes: Array
+    blocks: Array
 
     @classmethod
     def of(cls, points: Array) -> _Tree:
-        n, d = points.shape
-        ordered, rows, nodes = points.copy(), np.arange(n), tree_nodes(n)
-        bounds, boxes = np.empty((nodes, 2), dtype=np.int64), np.empty((nodes, 2, d))
-        build_tree(ordered, rows, bounds, boxes)
-        return cls(ordered, np.ascontiguousarray(ordered.T), rows, bounds, boxes)
+        (n, d), leaves = points.shape, number_of_leaves(len(points))
+        nodes, rows = 2 * leaves - 1, np.arange(n)
+        spans, boxes = np.empty((nodes, 2), dtype=np.int64), np.empty((nodes, 2, d))
+        blocks = np.empty((leaves, d, LEAF))
+        build_tree(points.copy(), rows, spans, boxes, blocks)
+        return cls(rows, spans, boxes, blocks)
 
 
 def tree_pays(n: int, d: int) -> bool:
