@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
 from infoplane.kernels.jit import FAST, kernel
 
 # Rows of candidates up to this length are kept in order.
 _SHORT = 24
 LEAF = 32
-# Sources a tile at most, and numbers that the first-level cache holds.
-_TILE, _CACHED = 512, 3072
-_BLOCK = 64
+_BLOCK = 128
 _TARGETS = 32
 # A box is as near as its nearest point but for rounding, which must not hide one of several equally near.
 _MARGIN = 1 - 1e-12
@@ -29,32 +28,34 @@ _inlined = numba.njit(inline="always", fastmath=FAST | {"nnan"}, error_model="nu
 
 
 @_numbers
-def _add_squares(targets, i, h, sources, first, m, out):
-    """Set the rows of `out` to |t − x_j|² for targets i and h and m sources from the `first` on.
+def _two_squares(targets, i, h, sources, start, out):
+    """Set `out` to |t − x_j|² for target i and a block of sources, followed by those for target h.
 
-    Two targets and four dimensions a pass, so that what is loaded is used. Unsigned indices need no check.
+    Two targets and four dimensions a pass, so that what is loaded is used. Rows at known distances in one flat
+    array need no proof that they do not overlap, and unsigned indices no check of their sign.
     """
-    d = sources.shape[0]
-    count, start = np.uintp(m), np.uintp(first)
-    for j in range(count):
-        out[0, j] = 0.0
-        out[1, j] = 0.0
+    d, block = targets.shape[1], np.uintp(_BLOCK)
+    for j in range(2 * _BLOCK):
+        out[j] = 0.0
+    row = np.uintp(start)
     for a in range(d % 4):
         s, t = targets[i, a], targets[h, a]
-        for j in range(count):
-            x = sources[a, start + j]
-            out[0, j] += (x - s) * (x - s)
-            out[1, j] += (x - t) * (x - t)
+        for j in range(block):
+            x = sources[row + j]
+            out[j] += (x - s) * (x - s)
+            out[block + j] += (x - t) * (x - t)
+        row += block
     for a in range(d % 4, d, 4):
         s0, s1, s2, s3 = targets[i, a], targets[i, a + 1], targets[i, a + 2], targets[i, a + 3]
         t0, t1, t2, t3 = targets[h, a], targets[h, a + 1], targets[h, a + 2], targets[h, a + 3]
-        for j in range(count):
-            x0, x1 = sources[a, start + j], sources[a + 1, start + j]
-            x2, x3 = sources[a + 2, start + j], sources[a + 3, start + j]
+        for j in range(block):
+            x0, x1 = sources[row + j], sources[row + block + j]
+            x2, x3 = sources[row + np.uintp(2 * _BLOCK) + j], sources[row + np.uintp(3 * _BLOCK) + j]
             e0, e1, e2, e3 = x0 - s0, x1 - s1, x2 - s2, x3 - s3
-            out[0, j] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
+            out[j] = out[j] + e0 * e0 + e1 * e1 + e2 * e2 + e3 * e3
             e0, e1, e2, e3 = x0 - t0, x1 - t1, x2 - t2, x3 - t3
-            out[1, j] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
+            out[block + j] = out[block + j] + e0 * e0 + e1 * e1 + e2 * e2 + e3 * e3
+        row += np.uintp(4 * _BLOCK)
 
 
 @_inlined
@@ -115,44 +116,52 @@ def _report(near, which, row, k, out_row, orders, distances, indices):
 
 
 @_numbers
-def _offer_tile(squared, m, near, which, row, k, limit, first):
-    """Offer those of m sources, numbered from `first` on, that are near enough; return the new limit."""
-    for start in range(0, m, _BLOCK):
-        stop = min(start + _BLOCK, m)
-        hits = 0
-        for j in range(start, stop):
-            hits += squared[j] <= limit
-        if hits:
-            for j in range(start, stop):
-                if squared[j] <= limit and squared[j] < np.inf:
-                    limit = _offer(near, which, row, k, squared[j], first + j)
-    return limit
+def brute_force(start, stop, targets, sources, n, k, orders, others, distances, indices):
+    """Neighbours of the given orders (0 is the nearest) of rows of targets among all n sources.
 
-
-@_numbers
-def brute_force(start, stop, targets, sources, k, orders, others, distances, indices):
-    """Neighbours of the given orders (0 is the nearest) of rows of targets among all sources.
-
-    With `others` the targets are the sources themselves, and none is its own neighbour.
+    `sources` is what `packed` makes of them. With `others` the targets are the sources themselves, and none
+    is its own neighbour.
     """
-    d, n = sources.shape
-    tile = max(_BLOCK, min(_TILE, _CACHED // d // _BLOCK * _BLOCK))
-    squared, limit = np.empty((2, tile)), np.empty(_TARGETS)
+    d = targets.shape[1]
+    squared, limit = np.empty(2 * _BLOCK), np.empty(_TARGETS)
     near, which = np.empty((_TARGETS, k)), np.empty((_TARGETS, k), np.int64)
+    length = squared.size // 2
     for low in range(start, stop, _TARGETS):
         high = min(low + _TARGETS, stop)
         near[:], which[:], limit[:] = np.inf, n, np.inf
-        for first in range(0, n, tile):
-            m = min(tile, n - first)
+        for first in range(0, n, _BLOCK):
             for i in range(low, high, 2):
-                _add_squares(targets, i, min(i + 1, high - 1), sources, first, m, squared)
+                _two_squares(targets, i, min(i + 1, high - 1), sources, first * d, squared)
                 for h in range(i, min(i + 2, high)):
-                    row = squared[h - i]
-                    if others and 0 <= h - first < m:
-                        row[h - first] = np.inf
-                    limit[h - low] = _offer_tile(row, m, near, which, h - low, k, limit[h - low], first)
+                    here = (h - i) * _BLOCK
+                    if others and 0 <= h - first < _BLOCK:
+                        squared[here + h - first] = np.inf
+                    far, hits = limit[h - low], 0
+                    for j in range(here, here + length):
+                        hits += squared[j] <= far
+                    if hits:
+                        for j in range(here, here + _BLOCK):
+                            if squared[j] <= far and squared[j] < np.inf:
+                                far = _offer(near, which, h - low, k, squared[j], first + j - here)
+                        limit[h - low] = far
         for i in range(low, high):
             _report(near, which, i - low, k, i, orders, distances, indices)
+
+
+def packed(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points in blocks of 128, each one row a dimension, with infinity in places without a point; flat.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, d)
+        The points.
+    """
+    n, d = points.shape
+    blocks = np.full((-(-n // _BLOCK), d, _BLOCK), np.inf)
+    whole = n // _BLOCK
+    blocks[:whole] = points[: whole * _BLOCK].reshape(whole, _BLOCK, d).transpose(0, 2, 1)
+    blocks[whole:, :, : n % _BLOCK] = points[whole * _BLOCK :].T
+    return blocks.ravel()
 
 
 # --- The tree ---------------------------------------------------------------------------------------------
@@ -276,13 +285,13 @@ def _block_distances(targets, i, block, out):
         t1, t2, t3 = targets[1, i], targets[2, i], targets[3, i]
         for j in range(LEAF):
             e0, e1, e2, e3 = block[0, j] - t0, block[1, j] - t1, block[2, j] - t2, block[3, j] - t3
-            out[j] = (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
+            out[j] = e0 * e0 + e1 * e1 + e2 * e2 + e3 * e3
     while a < d:
         t0, t1, t2, t3 = targets[a, i], targets[a + 1, i], targets[a + 2, i], targets[a + 3, i]
         for j in range(LEAF):
             e0, e1 = block[a, j] - t0, block[a + 1, j] - t1
             e2, e3 = block[a + 2, j] - t2, block[a + 3, j] - t3
-            out[j] += (e0 * e0 + e1 * e1) + (e2 * e2 + e3 * e3)
+            out[j] = out[j] + e0 * e0 + e1 * e1 + e2 * e2 + e3 * e3
         a += 4
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infoplane.kernels.jit import kernel, over_rows
-from infoplane.kernels.nearest import LEAF, brute_force, build_tree, number_of_leaves, query_tree
+from infoplane.kernels.nearest import LEAF, brute_force, build_tree, number_of_leaves, packed, query_tree
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -74,7 +74,8 @@ class Neighbors:
 
     def __init__(self, points: Array) -> None:
         self._tree = _Tree.of(points) if tree_pays(*points.shape) else None
-        self._sources = None if self._tree else np.ascontiguousarray(points.T)
+        self._sources = None if self._tree else packed(points)
+        self._n = len(points)
 
     def query(self, targets: Array, k: int) -> tuple[Array, Rows]:
         """Find the k nearest sources of each target.
@@ -121,7 +122,9 @@ class Neighbors:
     ) -> None:
         out = (k, orders, others, distances, indices)
         if self._tree is None:
-            over_rows(brute_force, len(targets), targets, self._sources, *out, grain=_BRUTE_ROWS)
+            over_rows(
+                brute_force, len(targets), targets, self._sources, self._n, *out, grain=_BRUTE_ROWS
+            )
             return
         tree = self._tree
         mine = tree if others else _Tree.of(targets)
