@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 # Above these dimensions a k-d tree visits nearly every leaf and brute force is faster.
-_TREE_DIMENSIONS, _TREE_DIMENSIONS_OF_MANY, _MANY = 8, 12, 10_000
+_TREE_DIMENSIONS, _TREE_DIMENSIONS_OF_MANY, _MANY = 8, 10, 10_000
 # A task of about a millisecond: leaves of targets, rows, rows on the line.
 _LEAVES, _BRUTE_ROWS, _LINE_ROWS = 32, 64, 2**17
 

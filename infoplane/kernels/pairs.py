@@ -23,7 +23,9 @@ from infoplane.kernels.jit import kernel
 
 _TILE = 512
 # Below this the sum may consist of what `exp` returns for all that vanishes, 4e-308 a term.
-_VANISHED = 1e-280
+VANISHED = 1e-280
+# Rows that a band of `symmetric_sums` takes at a time.
+_ROWS = 32
 _EMPTY = -1e300
 # Squared distance that no kernel spans.
 _FAR = 1e300
@@ -126,7 +128,7 @@ def log_sums(
                 scales[q], shift, work,
             )  # fmt: skip
             total += exp(max(rest - shift, -1e4))
-            if total < _VANISHED:
+            if total < VANISHED:
                 shift = _log_sum(
                     targets[i], skip, sources, precision, offset, precision_loo, offset_loo, reach, adapted,
                     scales[q], np.nan, work,
@@ -137,6 +139,105 @@ def log_sums(
                     scales[q], shift, work,
                 )  # fmt: skip
             out[i, q] = shift + np.log(total)
+
+
+@kernel
+def symmetric_sums(start, stop, points, sources, mass, scale, parts):
+    """Add to row b of `parts`, for each band b, Σ_j mass_j exp(−½ scale |x_i − x_j|²) over pairs i ≠ j.
+
+    Every pair is visited once, in the band of its first point, and counts for both. A fixed number of bands
+    keeps the order of additions, whoever runs them.
+    """
+    d, n = sources.shape
+    bands = parts.shape[0]
+    squared = np.empty(_TILE)
+    half = -0.5 * scale
+    for band in range(start, stop):
+        for low in range(band * _ROWS, n, bands * _ROWS):
+            high = min(low + _ROWS, n)
+            for tile in range(low, n, _TILE):
+                end = min(tile + _TILE, n)
+                for i in range(low, high):
+                    first = max(tile, i + 1)
+                    m = end - first
+                    if m <= 0:
+                        continue
+                    squared_distances(points[i], sources, first, m, squared)
+                    masses, part = mass[first:end], parts[band, first:end]
+                    mine, total = mass[i], 0.0
+                    for j in range(m):
+                        kernel_value = exp(half * squared[j])
+                        part[j] += mine * kernel_value
+                        total += masses[j] * kernel_value
+                    parts[band, i] += total
+
+
+@kernel
+def scores(
+    start, stop, targets, own, sources, precision, offset, precision_loo, offset_loo, reach, kept, log_sum,
+    score, divergence,
+):
+    """Log kernel sum, its gradient s and the divergence of s at each target: `moments` without the matrices."""
+    d, n = sources.shape
+    adapted = reach.max() >= 0.0
+    top = offset.max()
+    if adapted:
+        top = max(top, offset_loo.max())
+    work = np.empty((4, _TILE))
+    squared, rate, base, weight = work[0], work[1], work[2], work[3]
+    gradient = np.empty(d)
+    for i in range(start, stop):
+        at, skip = targets[i], own[i]
+        rest, own_rate = _EMPTY, 0.0
+        if skip >= 0:
+            near = reach[skip] >= 0.0
+            rest = kept[skip] + (offset_loo[skip] if near else offset[skip])
+            own_rate = precision_loo[skip] if near else precision[skip]
+        shift = top
+        for attempt in range(2):
+            left = exp(max(rest - shift, -1e4))
+            total, bend = left, -d * left * own_rate
+            gradient[:] = 0.0
+            for first in range(0, n, _TILE):
+                m = min(_TILE, n - first)
+                squared_distances(at, sources, first, m, squared)
+                rates, bases = precision[first : first + m], offset[first : first + m]
+                if adapted:
+                    limit = reach[first : first + m]
+                    _choose(squared, limit, precision_loo[first : first + m], rates, m, rate)
+                    _choose(squared, limit, offset_loo[first : first + m], bases, m, base)
+                    rates, bases = rate[:m], base[:m]
+                for j in range(m):
+                    weight[j] = exp(bases[j] - shift - 0.5 * squared[j] * rates[j])
+                if 0 <= skip - first < m:
+                    weight[skip - first] = 0.0
+                part = part_bend = 0.0
+                for j in range(m):
+                    w = weight[j]
+                    part += w
+                    w *= rates[j]
+                    weight[j] = w
+                    part_bend += w * (rates[j] * squared[j] - d)
+                total += part
+                bend += part_bend
+                for a in range(d):
+                    t, x = at[a], sources[a, first : first + m]
+                    part = 0.0
+                    for j in range(m):
+                        part += weight[j] * (x[j] - t)
+                    gradient[a] += part
+            if attempt == 1 or total > VANISHED:
+                break
+            shift = _log_sum(
+                at, skip, sources, precision, offset, precision_loo, offset_loo, reach, adapted, 1.0, np.nan, work
+            )
+            shift = max(shift, rest)
+        log_sum[i] = shift + np.log(total)
+        length = 0.0
+        for a in range(d):
+            score[i, a] = gradient[a] / total
+            length += score[i, a] ** 2
+        divergence[i] = bend / total - length
 
 
 @kernel
@@ -271,7 +372,7 @@ def moments(
                 adapted, counted, shift, work, u, wu, v, sums, vectors, matrices,
             )  # fmt: skip
             left = exp(max(rest - shift, -1e4))
-            if attempt == 1 or sums[0] + left > _VANISHED:
+            if attempt == 1 or sums[0] + left > VANISHED:
                 break
             shift = _log_sum(
                 targets[i], skip, sources, precision, offset, precision_loo, offset_loo, reach, adapted, 1.0,
