@@ -21,8 +21,8 @@ FLOORS = {
     "infoplane": [
         ["errors", "limits", "long_run", "estimate", "mass", "ties", "sample"],
         [
-            "kernels.jit", "kernels.exp", "kernels.pairs", "kernels.neighbors", "kernels.ranges",
-            "kernels.binning", "kernels.splines",
+            "kernels.jit", "kernels.exp", "kernels.pairs", "kernels.nearest", "kernels.neighbors",
+            "kernels.ranges", "kernels.binning", "kernels.splines",
         ],
         [
             "estimators.base", "estimators.kernel_density", "estimators.bandwidths",
