@@ -1,6 +1,6 @@
 """Rewrite the README's table of speed from what `benchmarks.speed` has measured.
 
-    python -m benchmarks.report
+python -m benchmarks.report
 """
 
 from __future__ import annotations

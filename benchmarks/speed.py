@@ -124,23 +124,24 @@ def _row(row: Any, rounds: int) -> dict[str, Any]:
     for call in calls.values():  # compiled and imported outside the measured time
         call(small[: max(400, 8 * row.d)])
     if row.seconds is not None:
-        rounds = min(rounds, 3)
+        rounds = 1
     wall: dict[str, list[float]] = {name: [] for name in calls}
     processor: dict[str, list[float]] = {name: [] for name in calls}
     smaller: list[float] = []
     for turn in range(rounds):
         for name, call in calls.items():
-            if turn == 0 or name not in row.slow:
+            if name not in row.slow or (turn == 0 and THREADS == 1):
                 elapsed = _timed(call, x)
                 wall[name].append(elapsed[0])
                 processor[name].append(elapsed[1])
         smaller.append(_timed(row.own, small)[1])
-    middle = {name: statistics.median(times) for name, times in wall.items()}
-    of_processor = {name: statistics.median(times) for name, times in processor.items()}
+    middle = {name: statistics.median(times) for name, times in wall.items() if times}
+    of_processor = {name: statistics.median(times) for name, times in processor.items() if times}
     clock = processor if THREADS == 1 else wall
     ratios = {
         name: statistics.median(t / own for own, t in zip(clock["infoplane"], times, strict=False))
         for name, times in clock.items()
+        if times
     }
     growth = math.log(of_processor["infoplane"] / statistics.median(smaller)) / math.log(row.n / len(small))
     return {
@@ -160,14 +161,13 @@ def _timed(call: Any, x: Any) -> tuple[float, float]:
 
 def memory(quick: bool) -> list[dict[str, Any]]:
     """Peak memory of each public function beyond what is there before the call, in MB."""
-    from benchmarks.speed_rows import PUBLIC
+    from benchmarks.speed_rows import MEMORY
 
     few = 10 if quick else 1
     return [
         json.loads(child(1, "memory", name, n // few, d))
-        for d, n in ((1, 1_000_000), (2, 1_000_000), (5, 100_000))
-        for name in PUBLIC
-        if d == 1 or not (name == "windows" or (name in ("entropy_power", "fisher_information")))
+        for (n, d), names in MEMORY.items()
+        for name in names
     ]
 
 
@@ -187,7 +187,7 @@ def _memory(name: str, n: int, d: int) -> dict[str, Any]:
 
 
 def first_calls() -> dict[str, Any]:
-    """Seconds of the first call of public functions, less the second: from an empty cache, then a full one."""
+    """Seconds of the first call of public functions, less the second: with an empty cache and a full one."""
     from benchmarks.speed_rows import PUBLIC
 
     result: dict[str, Any] = {"import": min(json.loads(child(1, "import")) for _ in range(3)), "calls": {}}
@@ -209,8 +209,12 @@ def _first(name: str) -> float:
 
 
 def _import() -> float:
-    code = "import numpy, numba, time; t = time.process_time(); import infoplane; print(time.process_time() - t)"
-    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    code = """import numpy, numba, time
+start = time.process_time()
+import infoplane
+print(time.process_time() - start)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ K = 4
 class Row:
     """Some work on n points in d dimensions; `least` says how many times as fast as a peer it is to be.
 
-    `slow` names peers that are timed once. `bound` is arithmetic that cannot be avoided, timed alone.
+    `slow` names peers that are timed once, on one thread. `bound` is arithmetic that cannot be avoided,
+    timed alone.
     """
 
     work: str
@@ -251,6 +252,14 @@ PUBLIC: dict[str, Call] = {
     'fisher_trace(method="kde")': lambda x: infoplane.fisher_trace(x, method="kde"),
     'entropy(method="knn")': lambda x: infoplane.entropy(x, method="knn"),
     'fisher_trace(method="knn")': lambda x: infoplane.fisher_trace(x, method="knn"),
-    "mutual_information": lambda x: infoplane.mutual_information(x[:, 0], x[:, -1] + x[:, 0] ** 2 + x[:, -1] ** 3),
+    "mutual_information": lambda x: infoplane.mutual_information(x[:, 0], x[:, 0] ** 2 + x[:, -1] ** 3),
     "windows": lambda x: infoplane.windows(x[:, 0], width=len(x) // 2, step=len(x) // 2),
+}
+# Where memory is looked at.
+MEMORY = {
+    (1_000_000, 1): [
+        name for name in PUBLIC if "knn" not in name and name not in ("windows", "mutual_information")
+    ],
+    (1_000_000, 2): ["entropy", "fisher_trace", 'fisher_trace(method="knn")', "mutual_information"],
+    (100_000, 5): ["entropy", "fisher_shannon", 'entropy(method="kde")', 'fisher_trace(method="knn")'],
 }

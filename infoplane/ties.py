@@ -32,7 +32,7 @@ def repeated_rows(values: Array) -> int:
     values : ndarray of shape (n, d)
         The rows.
     """
-    # Sorting values takes a quarter of the time of sorting row numbers, and mostly tells that there are no ties.
+    # Sorting values takes a quarter of the time of sorting row numbers, and mostly finds no ties.
     ordered = np.sort(values[:, 0])
     if not (ordered[1:] == ordered[:-1]).any():
         return 0

@@ -12,10 +12,10 @@ from scipy import special
 
 import infoplane
 from infoplane.estimators.kernel_density import LineKernels, PairKernels
+from infoplane.kernels import neighbors
 from infoplane.kernels.binning import BinnedSample
 from infoplane.kernels.exp import exp
 from infoplane.kernels.jit import kernel, over_rows
-from infoplane.kernels import neighbors
 from infoplane.kernels.neighbors import Neighbors, kth_distances
 from tests import naive
 

@@ -50,9 +50,7 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
 def set_num_threads(threads: int | None) -> None:
@@ -82,7 +80,7 @@ def set_num_threads(threads: int | None) -> None:
     2
     >>> infoplane.set_num_threads(None)
     """
-    global _threads, _pool  # noqa: PLW0603
+    global _threads, _pool
     if threads is not None and (not isinstance(threads, int | np.integer) or threads < 1):
         raise ValueError(f"`threads` must be an integer of at least 1 or None, got {threads!r}")
     with _lock:

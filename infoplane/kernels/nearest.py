@@ -10,7 +10,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from infoplane.kernels.jit import FAST, kernel
+from infoplane.kernels.jit import FAST
 
 # Rows of candidates up to this length are kept in order.
 _SHORT = 24
@@ -31,8 +31,8 @@ _inlined = numba.njit(inline="always", fastmath=FAST | {"nnan"}, error_model="nu
 def _two_squares(targets, i, h, sources, start, out):
     """Set `out` to |t − x_j|² for target i and a block of sources, followed by those for target h.
 
-    Two targets and four dimensions a pass, so that what is loaded is used. Rows at known distances in one flat
-    array need no proof that they do not overlap, and unsigned indices no check of their sign.
+    Two targets and four dimensions a pass, so that what is loaded is used. Rows at known distances in one
+    flat array need no proof that they do not overlap, and unsigned indices no check of their sign.
     """
     d, block = targets.shape[1], np.uintp(_BLOCK)
     for j in range(2 * _BLOCK):
@@ -173,7 +173,7 @@ def packed(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @_numbers
 def _partition(points, rows, a, low, high, middle):
-    """Order rows low … high − 1 so that coordinate a of the one at `middle` parts them (Hoare's selection)."""
+    """Order rows low … high − 1 so that coordinate a of that at `middle` parts them (Hoare's selection)."""
     d = points.shape[1]
     left, right = low, high - 1
     while left < right:
@@ -214,7 +214,7 @@ def _widest_side(points, low, high):
 
 @_numbers
 def build_tree(points, rows, spans, boxes, blocks):
-    """Sort points and their row numbers into leaves; set each node's first leaf, their number, and its box."""
+    """Sort points and row numbers into leaves; set each node's first leaf, number of leaves, and box."""
     n, d = points.shape
     nodes = spans.shape[0]
     spans[0, 0], spans[0, 1] = 0, blocks.shape[0]
@@ -246,7 +246,7 @@ def build_tree(points, rows, spans, boxes, blocks):
 def _box_distance(boxes, v, box):
     total = 0.0
     for a in range(boxes.shape[2]):
-        gap = max(max(boxes[v, 0, a] - box[1, a], box[0, a] - boxes[v, 1, a]), 0.0)
+        gap = max(boxes[v, 0, a] - box[1, a], box[0, a] - boxes[v, 1, a], 0.0)
         total += gap * gap
     return total * _MARGIN
 
@@ -259,7 +259,7 @@ def _point_distances(block, boxes, v, out):
     for a in range(boxes.shape[2]):
         low, high = boxes[v, 0, a], boxes[v, 1, a]
         for j in range(LEAF):
-            gap = max(max(low - block[a, j], block[a, j] - high), 0.0)
+            gap = max(low - block[a, j], block[a, j] - high, 0.0)
             out[j] += gap * gap * _MARGIN
 
 
@@ -318,12 +318,25 @@ def _visit(targets, block, boxes, v, own, rows, first, squared, apart, near, whi
     for i in range(0, LEAF, 4):
         a, b = max(a, limit[i]), max(b, limit[i + 1])
         c, e = max(c, limit[i + 2]), max(e, limit[i + 3])
-    return max(max(a, b), max(c, e))
+    return max(a, b, c, e)
 
 
 @_numbers
 def query_tree(
-    start, stop, n, target_blocks, target_rows, blocks, rows, spans, boxes, k, orders, others, distances, indices
+    start,
+    stop,
+    n,
+    target_blocks,
+    target_rows,
+    blocks,
+    rows,
+    spans,
+    boxes,
+    k,
+    orders,
+    others,
+    distances,
+    indices,
 ):
     """Neighbours of the given orders (0 is the nearest) of the targets in some leaves of their own tree.
 

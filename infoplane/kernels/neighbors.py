@@ -122,9 +122,7 @@ class Neighbors:
     ) -> None:
         out = (k, orders, others, distances, indices)
         if self._tree is None:
-            over_rows(
-                brute_force, len(targets), targets, self._sources, self._n, *out, grain=_BRUTE_ROWS
-            )
+            over_rows(brute_force, len(targets), targets, self._sources, self._n, *out, grain=_BRUTE_ROWS)
             return
         tree = self._tree
         mine = tree if others else _Tree.of(targets)

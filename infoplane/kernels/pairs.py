@@ -71,7 +71,9 @@ def _choose(squared, limit, near, far, m, out):
 
 
 @kernel
-def _log_sum(at, skip, sources, precision, offset, precision_loo, offset_loo, reach, adapted, scale, shift, work):
+def _log_sum(
+    at, skip, sources, precision, offset, precision_loo, offset_loo, reach, adapted, scale, shift, work
+):
     """Σ_j exp(offset_j − ½ scale |t − x_j|² precision_j − shift) but for j = `skip`, or the largest exponent.
 
     The latter if `shift` is not a number.
@@ -148,7 +150,7 @@ def symmetric_sums(start, stop, points, sources, mass, scale, parts):
     Every pair is visited once, in the band of its first point, and counts for both. A fixed number of bands
     keeps the order of additions, whoever runs them.
     """
-    d, n = sources.shape
+    n = sources.shape[1]
     bands = parts.shape[0]
     squared = np.empty(_TILE)
     half = -0.5 * scale
@@ -174,10 +176,22 @@ def symmetric_sums(start, stop, points, sources, mass, scale, parts):
 
 @kernel
 def scores(
-    start, stop, targets, own, sources, precision, offset, precision_loo, offset_loo, reach, kept, log_sum,
-    score, divergence,
+    start,
+    stop,
+    targets,
+    own,
+    sources,
+    precision,
+    offset,
+    precision_loo,
+    offset_loo,
+    reach,
+    kept,
+    log_sum,
+    score,
+    divergence,
 ):
-    """Log kernel sum, its gradient s and the divergence of s at each target: `moments` without the matrices."""
+    """Log kernel sum, its gradient s and the divergence of s at each target: `moments` without matrices."""
     d, n = sources.shape
     adapted = reach.max() >= 0.0
     top = offset.max()
@@ -229,7 +243,18 @@ def scores(
             if attempt == 1 or total > VANISHED:
                 break
             shift = _log_sum(
-                at, skip, sources, precision, offset, precision_loo, offset_loo, reach, adapted, 1.0, np.nan, work
+                at,
+                skip,
+                sources,
+                precision,
+                offset,
+                precision_loo,
+                offset_loo,
+                reach,
+                adapted,
+                1.0,
+                np.nan,
+                work,
             )
             shift = max(shift, rest)
         log_sum[i] = shift + np.log(total)
@@ -281,10 +306,27 @@ def _add_products(wu, u, v, m, wuu, wwuu):
 
 @kernel
 def _add_moments(
-    at, skip, sources, precision, offset, precision_loo, offset_loo, reach, single, adapted, counted, shift,
-    work, u, wu, v, sums, vectors, matrices,
+    at,
+    skip,
+    sources,
+    precision,
+    offset,
+    precision_loo,
+    offset_loo,
+    reach,
+    single,
+    adapted,
+    counted,
+    shift,
+    work,
+    u,
+    wu,
+    v,
+    sums,
+    vectors,
+    matrices,
 ):
-    """Set `sums` to Σw, Σw·precision, Σw²c, `vectors` to Σwu, Σw²cu, `matrices` to Σwuuᵀ, Σw²cuuᵀ (lower half).
+    """Set `sums` to Σw, Σw·precision, Σw²c, `vectors` to Σwu, Σw²cu, `matrices` to lower Σwuuᵀ, Σw²cuuᵀ.
 
     Without the source `skip`, and with all w multiplied by exp(−shift).
     """
@@ -337,8 +379,22 @@ def _add_moments(
 
 @kernel
 def moments(
-    start, stop, targets, own, sources, precision, offset, precision_loo, offset_loo, reach, kept, single,
-    log_sum, score, jacobian, variance,
+    start,
+    stop,
+    targets,
+    own,
+    sources,
+    precision,
+    offset,
+    precision_loo,
+    offset_loo,
+    reach,
+    kept,
+    single,
+    log_sum,
+    score,
+    jacobian,
+    variance,
 ):
     """Log kernel sum, its gradient s, the Jacobian ∇s, and the sampling variance of s, at each target.
 
@@ -393,8 +449,8 @@ def moments(
                     value -= (sums[1] + left * own_rate) / total
                 jacobian[i, a, b] = value
                 jacobian[i, b, a] = value
-                value = (
-                    matrices[1, a, b] - sa * vectors[1, b] - sb * vectors[1, a] + sa * sb * squares
-                ) / (total * total)
+                value = (matrices[1, a, b] - sa * vectors[1, b] - sb * vectors[1, a] + sa * sb * squares) / (
+                    total * total
+                )
                 variance[i, a, b] = value
                 variance[i, b, a] = value
