@@ -55,15 +55,20 @@ def main(options: Options) -> None:
         found = json.loads(child(threads, "rows", options.quick, options.rounds, options.only))
         figures["rows"] += found["rows"]
         figures["missing"] = found["missing"]
+        keep(figures, options)
     if not options.only:
         figures["memory"] = memory(options.quick)
         figures["first call"] = first_calls()
+        keep(figures, options)
     from benchmarks import report
 
     print(report.tables(figures))
+
+
+def keep(figures: dict[str, Any], options: Options) -> None:
+    """Write what there is of a full run."""
     if not options.quick and not options.only:
         PATH.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"written: {PATH}")
 
 
 def child(threads: int, *arguments: Any, **environment: str) -> str:

@@ -257,9 +257,7 @@ PUBLIC: dict[str, Call] = {
 }
 # Where memory is looked at.
 MEMORY = {
-    (1_000_000, 1): [
-        name for name in PUBLIC if "knn" not in name and name not in ("windows", "mutual_information")
-    ],
-    (1_000_000, 2): ["entropy", "fisher_trace", 'fisher_trace(method="knn")', "mutual_information"],
+    (1_000_000, 1): ["entropy", "fisher_trace", "fisher_shannon", "score", 'fisher_trace(method="kde")'],
+    (1_000_000, 2): ["entropy", "fisher_trace", 'entropy(method="knn")'],
     (100_000, 5): ["entropy", "fisher_shannon", 'entropy(method="kde")', 'fisher_trace(method="knn")'],
 }

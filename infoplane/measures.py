@@ -84,7 +84,7 @@ def entropy(
 
     Notes
     -----
-    Cost O(n log n) up to d = 12, with a constant that grows with d. Observations must be independent:
+    Cost O(n log n) up to d = 10, with a constant that grows with d. Observations must be independent:
     neighbours in time count as neighbours in value. "auto" follows scaling, shifts and permutations of the
     columns exactly, but rotations only where another candidate than the copula in given axes is lowest. See
     `Spacing`, `KNN`, `WeightedKNN`, `Copula`, `KDE`, `Gaussian` and `Bound` for bias and for when not to use
