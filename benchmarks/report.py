@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def short(figures: dict[str, Any]) -> str:
-    """The README's table: processor time on one thread, wall time on two, and how many times that of peers."""
+    """The README's table: processor time on one thread, wall time on two, and ratios to the peers."""
     by_threads: dict[str, dict[int, dict[str, Any]]] = {}
     for row in figures["rows"]:
         by_threads.setdefault(row["row"], {})[row["threads"]] = row

@@ -8,8 +8,11 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import infoplane
+from infoplane.kernels.linear_algebra import on_one_blas_thread
+from infoplane.lazy import lazy
 
 RNG = np.random.default_rng(0)
 LINE, PLANE, SPACE = RNG.standard_normal(2000), RNG.standard_normal((700, 2)), RNG.standard_normal((400, 10))
@@ -91,3 +94,49 @@ def test_many_threads_forks_and_processes_get_the_same_numbers():
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_many_threads_forks_and_processes_get_the_same_numbers_for_a_minute():
     stress(60.0)
+
+
+def blas_threads():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+def test_linear_algebra_keeps_to_one_thread_until_the_outermost_call_ends():
+    seen = []
+
+    @on_one_blas_thread
+    def work(nested):
+        seen.append(blas_threads())
+        if nested:
+            work(nested - 1)
+            seen.append(blas_threads())
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        before = blas_threads()
+        work(2)
+        assert seen == [{1}] * 5
+        assert blas_threads() == before
+
+
+def test_a_lazy_attribute_is_computed_once_and_waits_for_no_other_instance():
+    started, go = threading.Event(), threading.Event()
+
+    class Thing:
+        calls = 0
+
+        @lazy
+        def value(self):
+            self.calls += 1
+            if self.slow:
+                started.set()
+                assert go.wait(10)
+            return self.calls
+
+    slow, quick = Thing(), Thing()
+    slow.slow, quick.slow = True, False
+    thread = threading.Thread(target=lambda: slow.value)
+    thread.start()
+    assert started.wait(10)
+    assert quick.value == quick.value == 1
+    go.set()
+    thread.join()
+    assert slow.value == 1

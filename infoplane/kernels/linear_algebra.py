@@ -30,6 +30,7 @@ def on_one_blas_thread(function: Callable[_P, _R]) -> Callable[_P, _R]:
     ----------
     function : callable
         What to run; calls may be nested and come from many threads, of which the last gives the threads back.
+        OpenBLAS may heed only what its main thread sets; what others set then changes nothing.
     """
 
     @functools.wraps(function)
