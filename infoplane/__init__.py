@@ -15,6 +15,7 @@ from infoplane.estimators import (
     Stack,
     WeightedKNN,
 )
+from infoplane.kernels.jit import get_num_threads, set_num_threads
 from infoplane.measures import (
     entropy,
     entropy_power,
@@ -31,6 +32,7 @@ __all__ = [
     "windows", "Estimate", "FisherShannonPoint", "Trajectory",
     "Estimator", "Gaussian", "KNN", "KDE", "Spacing", "LogSpline", "Copula",
     "WeightedKNN", "Stack", "Bound",
+    "set_num_threads", "get_num_threads",
     "DegenerateSampleError", "InfoplaneWarning",
 ]  # fmt: skip
 __version__ = "0.1.0"

@@ -15,6 +15,7 @@ from infoplane.estimators.copula import normal_scores
 from infoplane.estimators.copula_information import conditional_copula_information, copula_information
 from infoplane.estimators.entropy_sums import InformationFit, collapse, entropy_sum, plain_entropy
 from infoplane.estimators.shared_balls import shared_ball_information
+from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.methods import TRUSTED_DIMENSIONS, estimator_of, unit_of
 from infoplane.sample import Sample, as_array
 
@@ -26,6 +27,7 @@ _STRONG = 2.0
 _COLLAPSED = 0.4
 
 
+@on_one_blas_thread
 def mutual_information(
     x: ArrayLike, y: ArrayLike, *, method: str | Estimator = "auto", base: float | None = None
 ) -> Estimate:
@@ -103,6 +105,7 @@ def mutual_information(
     return _estimate(fit, pair, base)
 
 
+@on_one_blas_thread
 def conditional_entropy(
     x: ArrayLike, *, given: ArrayLike, method: str | Estimator = "auto", base: float | None = None
 ) -> Estimate:
@@ -165,6 +168,7 @@ def conditional_entropy(
     return _estimate(entropy_sum(parts, _label(method, estimator)), pair, base)
 
 
+@on_one_blas_thread
 def conditional_mutual_information(
     x: ArrayLike,
     y: ArrayLike,

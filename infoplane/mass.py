@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from infoplane.lazy import lazy
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -93,12 +94,12 @@ class Mass:
         """
         return cls(counts / counts.sum(), np.full(counts.size, 1 / counts.sum()))
 
-    @cached_property
+    @lazy
     def equal_units(self) -> bool:
         """Whether every observation has the same share, as without weights."""
         return bool((self.unit == self.unit[0]).all())
 
-    @cached_property
+    @lazy
     def has_repeats(self) -> bool:
         """Whether a row was seen more than once."""
         return bool((self.share > self.unit).any())
@@ -119,7 +120,7 @@ class Mass:
         total = self.share[rows].sum()
         return Mass(self.share[rows] / total, self.unit[rows] / total)
 
-    @cached_property
+    @lazy
     def effective_n(self) -> float:
         """Number of equal observations whose mean is as precise, 1/Σ p_i u_i: Kish's 1/Σ w_i², or Σ c_i."""
         # A whole number where it is one: thresholds are compared with it.

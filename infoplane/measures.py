@@ -11,6 +11,7 @@ from infoplane.errors import warn
 from infoplane.estimate import Estimate, FisherShannonPoint, power_of_entropy
 from infoplane.estimators import Estimator
 from infoplane.estimators.base import covariance
+from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.methods import (
     TRUSTED_DIMENSIONS,
     entropy_estimate,
@@ -23,6 +24,7 @@ from infoplane.sample import Sample, as_points
 Array = NDArray[np.float64]
 
 
+@on_one_blas_thread
 def entropy(
     x: ArrayLike,
     *,
@@ -82,7 +84,7 @@ def entropy(
 
     Notes
     -----
-    Cost O(n log n) up to d = 12, with a constant that grows with d. Observations must be independent:
+    Cost O(n log n) up to d = 10, with a constant that grows with d. Observations must be independent:
     neighbours in time count as neighbours in value. "auto" follows scaling, shifts and permutations of the
     columns exactly, but rotations only where another candidate than the copula in given axes is lowest. See
     `Spacing`, `KNN`, `WeightedKNN`, `Copula`, `KDE`, `Gaussian` and `Bound` for bias and for when not to use
@@ -105,6 +107,7 @@ def entropy(
     return entropy_estimate(method, sample, unit)[0]
 
 
+@on_one_blas_thread
 def entropy_power(
     x: ArrayLike,
     *,
@@ -163,6 +166,7 @@ def entropy_power(
     return power_of_entropy(entropy_estimate(method, sample)[0])
 
 
+@on_one_blas_thread
 def fisher_information(
     x: ArrayLike,
     *,
@@ -230,6 +234,7 @@ def fisher_information(
     return fisher_estimator(method, sample).fisher(sample).matrix
 
 
+@on_one_blas_thread
 def fisher_trace(
     x: ArrayLike,
     *,
@@ -287,6 +292,7 @@ def fisher_trace(
     return trace_estimate(method, sample)[0]
 
 
+@on_one_blas_thread
 def fisher_shannon(
     x: ArrayLike,
     *,
@@ -351,6 +357,7 @@ def fisher_shannon(
     )
 
 
+@on_one_blas_thread
 def score(
     x: ArrayLike,
     points: ArrayLike | None = None,

@@ -23,6 +23,7 @@ from infoplane.estimators import (
     WeightedKNN,
 )
 from infoplane.estimators.base import EntropyFit, FisherFit
+from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.sample import Sample
 
 _FAMILIES: dict[str, Callable[[], Estimator]] = {
@@ -191,12 +192,14 @@ def _entropy_fit(method: str | Estimator, sample: Sample) -> tuple[Estimator, En
     return estimator, estimator.entropy(sample)
 
 
+@on_one_blas_thread
 def _bias_of_entropy(estimator: Estimator, sample: Sample, value: float, unit: float) -> float:
     """Bias of H from that of halves, for one that falls like n^{-2/d}, as that of nearest neighbours does."""
     halves = [estimator.entropy(half).value for half in sample.halves()]
     return (float(np.mean(halves)) - value) / (2 ** (2 / sample.d) - 1) / unit
 
 
+@on_one_blas_thread
 def _bias_of_trace(estimator: Estimator, sample: Sample, value: float) -> float:
     """Bias of tr J from that of halves, for one that falls as slowly as it does at a kink."""
     halves = [float(np.trace(estimator.fisher(half).matrix)) for half in sample.halves()]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from infoplane.errors import DegenerateSampleError
+from infoplane.lazy import lazy
 from infoplane.mass import Mass
 from infoplane.ties import dithered, require_fine, resolution, tie_report
 
@@ -197,7 +197,7 @@ class Sample:
         n = self.mass.effective_n
         return (n - self.d - 2) / (n - 1)
 
-    @cached_property
+    @lazy
     def radial_order(self) -> NDArray[np.intp]:
         """Row numbers by distance from the center in whitened units.
 
@@ -285,7 +285,7 @@ class Sample:
                 'method="gaussian" needs no distinct rows'
             )
 
-    @cached_property
+    @lazy
     def rounding(self) -> float:
         """Largest extent of the cells to which rows are known to be rounded, in whitened units; 0 if none is.
 
@@ -310,7 +310,7 @@ class Sample:
             require_fine(column, widths[j], self.mass, f"column {j} of `{self.name}`")
         return float(np.linalg.norm(widths[:, None] * self.whitener, 2))
 
-    @cached_property
+    @lazy
     def _tie_report(self) -> str | None:
         return tie_report(self.values, self.whitened, self.mass)
 

@@ -32,6 +32,10 @@ def repeated_rows(values: Array) -> int:
     values : ndarray of shape (n, d)
         The rows.
     """
+    # Sorting values takes a quarter of the time of sorting row numbers, and mostly finds no ties.
+    ordered = np.sort(values[:, 0])
+    if not (ordered[1:] == ordered[:-1]).any():
+        return 0
     order = np.argsort(values[:, 0])
     first = values[order, 0]
     equal_to_next = first[1:] == first[:-1]

@@ -14,6 +14,7 @@ from infoplane.errors import DegenerateSampleError
 from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.estimators import Estimator
 from infoplane.estimators.base import covariance
+from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.long_run import long_run_covariance
 from infoplane.methods import entropy_estimate, trace_estimate
 from infoplane.sample import Sample, as_array
@@ -199,6 +200,7 @@ class _Measure:
     correlated: bool
     skip_degenerate: bool
 
+    @on_one_blas_thread
     def __call__(self, rows: Array, noise: Array, name: str) -> FisherShannonPoint | str:
         """The point of a window, or why it has none."""
         present = rows[np.isfinite(rows).all(axis=1)]

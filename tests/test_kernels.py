@@ -4,13 +4,15 @@ import math
 import os
 import threading
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special
 
+import infoplane
 from infoplane.estimators.kernel_density import LineKernels, PairKernels
+from infoplane.kernels import neighbors
 from infoplane.kernels.binning import BinnedSample
 from infoplane.kernels.exp import exp
 from infoplane.kernels.jit import kernel, over_rows
@@ -55,6 +57,70 @@ def test_neighbors_come_in_order_of_distance(d):
     full = np.linalg.norm(at[:, None] - x[None], axis=2)
     np.testing.assert_array_equal(indices, np.argsort(full, axis=1)[:, :9])
     np.testing.assert_allclose(distances, np.sort(full, axis=1)[:, :9], rtol=1e-12)
+
+
+@pytest.fixture(params=["tree", "brute force"])
+def way(request, monkeypatch):
+    """Both ways to find neighbours, whatever would be faster."""
+    monkeypatch.setattr(neighbors, "tree_pays", lambda n, d: request.param == "tree")
+
+
+def first_in_order(squared, k):
+    """The k least of each row, those that are equal by their number."""
+    indices = np.argsort(squared, axis=1, kind="stable")[:, :k]
+    return np.sqrt(np.take_along_axis(squared, indices, axis=1)), indices
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("scale", [1.0, 2.0**-400, 2.0**400])
+@pytest.mark.parametrize("n", [1, 31, 33, 129, 500])
+@pytest.mark.parametrize("d", [1, 2, 3, 4, 7, 10])
+def test_neighbors_at_the_same_distance_come_by_their_numbers(n, d, scale):
+    rng = np.random.default_rng(n + d)
+    x, at = rng.integers(0, 4, (n, d)) * scale, rng.integers(0, 4, (77, d)) * scale
+    squared = (((at[:, None] - x[None]) / scale) ** 2).sum(axis=2)
+    others = (((x[:, None] - x[None]) / scale) ** 2).sum(axis=2)
+    np.fill_diagonal(others, np.inf)
+    found = Neighbors(x)
+    for k in {1, min(n, 3), min(n, 40), n}:
+        distances, indices = first_in_order(squared, k)
+        for a, b in zip(found.query(at, k), (distances * scale, indices), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+        if k < n:
+            distances, indices = first_in_order(others, k)
+            for a, b in zip(found.of_sources(x, k), (distances * scale, indices), strict=True):
+                np.testing.assert_allclose(a, b, rtol=1e-12)
+            if d > 1:
+                np.testing.assert_allclose(kth_distances(x, k)[:, 0], distances[:, -1] * scale, rtol=1e-12)
+
+
+@settings(max_examples=20)
+@given(seed=seeds, d=st.integers(1, 6), h=st.floats(0.01, 5), outlier=st.sampled_from([0.0, 40.0, 1e6]))
+def test_symmetric_sums_equal_those_row_by_row(seed, d, h, outlier):
+    z = np.random.default_rng(seed).standard_normal((600, d))
+    z[0] += outlier
+    kernels = PairKernels(z)
+    rows = np.arange(600)
+    squared = ((z[:, None] - z[None]) ** 2).sum(axis=2) / h**2
+    np.fill_diagonal(squared, np.inf)
+    slow = special.logsumexp(-0.5 * squared, axis=1) - math.log(600)
+    np.testing.assert_allclose(kernels._symmetric_log_sums(h), slow, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(kernels._log_sums(z, rows, np.array([h]))[:, 0], slow, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("power", [0.0, 0.5])
+@pytest.mark.parametrize("d", [1, 3, 6])
+def test_scores_alone_equal_those_of_the_field(d, power):
+    """To rounding: relative to the largest, as sums of terms of either sign cancel."""
+    z = np.random.default_rng(d).standard_normal((700, d))
+    z[0] += 30.0
+    kernels = PairKernels(z, power)
+    for at, own in ((z, np.arange(700)), (z[:50] + 0.1, None)):
+        field = kernels.field(at, own, 0.5)
+        score, divergence = kernels.score(at, own, 0.5)
+        np.testing.assert_allclose(score, field.score, atol=1e-12 * np.abs(field.score).max())
+        expected = np.einsum("maa->m", field.jacobian)
+        np.testing.assert_allclose(divergence, expected, atol=1e-12 * np.abs(expected).max())
 
 
 @settings(max_examples=10)
@@ -130,14 +196,36 @@ def test_the_binned_score_field_equals_the_direct_one_of_the_rounded_data(outlie
     np.testing.assert_allclose(field.variance, direct.variance, rtol=1e-6)
 
 
-def test_results_do_not_depend_on_the_number_of_threads(monkeypatch):
-    z = np.random.default_rng(2).standard_normal((700, 3))
-    rows = np.arange(700)
-    one = PairKernels(z, 0.5).field(z, rows, 0.5)
-    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", 1)
-    other = PairKernels(z, 0.5).field(z, rows, 0.5)
-    for a, b in zip(one, other, strict=True):
-        np.testing.assert_array_equal(a, b)
+def test_results_do_not_depend_on_the_number_of_threads():
+    z = np.random.default_rng(2).standard_normal((2100, 3))
+    rows = np.arange(2100)
+
+    def everything():
+        return [
+            *PairKernels(z, 0.5).field(z, rows, 0.5),
+            *PairKernels(z, 0.5).score(z, rows, 0.5),
+            PairKernels(z).log_density(z, rows, np.array([0.3])),
+            *Neighbors(z).query(z, 30),
+            kth_distances(z, 4),
+        ]
+
+    try:
+        results = []
+        for threads in (1, 2, 5):
+            infoplane.set_num_threads(threads)
+            assert infoplane.get_num_threads() == threads
+            results.append(everything())
+    finally:
+        infoplane.set_num_threads(None)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5])
+def test_a_number_of_threads_that_makes_no_sense_is_an_error(threads):
+    with pytest.raises(ValueError, match="`threads` must be an integer of at least 1 or None, got "):
+        infoplane.set_num_threads(threads)
 
 
 def test_kernels_may_be_called_from_many_threads():

@@ -154,11 +154,11 @@ class KDE:
             rows = self._rows(sample)
             own = kernels.field(sample.whitened[rows], rows, h)
             if points is not None:
-                score = kernels.field(points, None, h).score
+                score = kernels.score(points, None, h)[0]
             elif rows.size == sample.n:
                 score = own.score[np.argsort(rows)]
             else:
-                score = kernels.field(sample.whitened, np.arange(sample.n), h).score
+                score = kernels.score(sample.whitened, np.arange(sample.n), h)[0]
         return score @ _rayleigh(own, sample.mass.share[rows])[0].T @ sample.whitener.T
 
     def _check(self, sample: Sample) -> None:

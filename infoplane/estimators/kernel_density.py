@@ -19,7 +19,7 @@ from scipy.special import gammaln
 from infoplane.kernels.binning import BinnedSample
 from infoplane.kernels.jit import over_rows
 from infoplane.kernels.neighbors import kth_distances
-from infoplane.kernels.pairs import log_sums, moments
+from infoplane.kernels.pairs import VANISHED, log_sums, moments, scores, symmetric_sums
 from infoplane.mass import Mass
 
 Array = NDArray[np.float64]
@@ -28,6 +28,8 @@ Rows = NDArray[np.intp]
 TAIL_FREEDOM = 4.0
 _LOG_2PI = math.log(2 * math.pi)
 _NOWHERE = np.intp(-1)
+# Bands of rows among which sums over unordered pairs are shared out.
+_BANDS = 32
 _EMPTY = -1e300
 # Rounding of a transform leaves noise where no kernel reaches, in units of the highest kernel; below this
 # the background rules.
@@ -95,13 +97,14 @@ class PairKernels:
         with np.errstate(divide="ignore"):
             self._kept = np.maximum(np.log1p(-self._single), _EMPTY)
         self._least = _STEPS * rounding
+        self._equal = power == 0.0
         if power == 0.0:
             self._precision = self._precision_loo = np.ones(n)
             self._offset = self._offset_loo = log_share
             self._reach = np.full(n, -1.0)
             return
         k = min(max(round(math.sqrt(n)), 2 * d), n - 2)
-        distances = kth_distances(z, k, k + 1).T
+        distances = np.ascontiguousarray(kth_distances(z, k, k + 1).T)
         log_b = power * np.log(distances)
         log_b -= log_b[0].mean()
         self._precision, self._precision_loo = np.exp(-2 * log_b)
@@ -127,16 +130,72 @@ class PairKernels:
         ndarray of shape (m, q)
             log f̂.
         """
-        d, m = self._z.shape[1], len(targets)
+        d = self._z.shape[1]
+        if self._equal and own is not None and 2 * len(own) > len(self._z):
+            sums = np.column_stack([self._symmetric_log_sums(h)[own] for h in bandwidths])
+        else:
+            sums = self._log_sums(targets, own, bandwidths)
+        sums -= self._log_norm(own)[:, None] + d * np.log(bandwidths)
+        n = self._mass.effective_n
+        return np.logaddexp(math.log1p(-1 / n) + sums, student_background(targets)[0][:, None] - math.log(n))
+
+    def _log_sums(self, targets: Array, own: Rows | None, bandwidths: Array) -> Array:
+        m = len(targets)
         sums = np.empty((m, bandwidths.size))
         rows = np.full(m, _NOWHERE) if own is None else own
         over_rows(
             log_sums, m, targets, rows, self._sources, self._precision, self._offset,
             self._precision_loo, self._offset_loo, self._reach_of(own), self._kept, bandwidths**-2.0, sums,
         )  # fmt: skip
-        sums -= self._log_norm(own)[:, None] + d * np.log(bandwidths)
-        n = self._mass.effective_n
-        return np.logaddexp(math.log1p(-1 / n) + sums, student_background(targets)[0][:, None] - math.log(n))
+        return sums
+
+    def _symmetric_log_sums(self, h: float) -> Array:
+        """Leave-one-out sums at all rows, each pair taken once: for equal bandwidths."""
+        parts, mass = np.zeros((_BANDS, len(self._z))), np.exp(self._offset - self._offset.max())
+        over_rows(symmetric_sums, _BANDS, self._z, self._sources, mass, h**-2.0, parts, grain=1)
+        sums = parts.sum(axis=0) + mass * np.exp(self._kept)
+        lost = np.flatnonzero(sums < VANISHED)
+        sums = self._offset.max() + np.log(np.maximum(sums, VANISHED))
+        if lost.size:
+            sums[lost] = self._log_sums(self._z[lost], lost, np.array([h]))[:, 0]
+        return sums
+
+    def score(self, targets: Array, own: Rows | None, h: float) -> tuple[Array, Array]:
+        """Score and its divergence at the targets.
+
+        Parameters
+        ----------
+        targets : ndarray of shape (m, d)
+            Where.
+        own : ndarray of shape (m,) or None
+            The row of each target in the sample, to be left out; None for other points.
+        h : float
+            Bandwidth.
+
+        Returns
+        -------
+        score : ndarray of shape (m, d)
+            ∇ log f̂.
+        divergence : ndarray of shape (m,)
+            Its divergence.
+        """
+        d, m = self._z.shape[1], len(targets)
+        log_sum, score, divergence = np.empty(m), np.empty((m, d)), np.empty(m)
+        rows = np.full(m, _NOWHERE) if own is None else own
+        over_rows(
+            scores, m, targets / h, rows, self._sources / h, self._precision, self._offset,
+            self._precision_loo, self._offset_loo, self._reach_of(own) / h**2, self._kept,
+            log_sum, score, divergence,
+        )  # fmt: skip
+        log_kernel = log_sum - self._log_norm(own) - d * math.log(h)
+        log_base, base, base_jacobian = student_background(targets)
+        p = _kernel_share(log_kernel, log_base, self._mass.effective_n)
+        score, divergence = score / h, divergence / h**2
+        # The divergence of a mixture's score: that of each part and its length, less the length of the whole.
+        mixed = p[:, None] * score + (1 - p)[:, None] * base
+        bend = p * (divergence + np.square(score).sum(axis=1))
+        bend += (1 - p) * (np.einsum("maa->m", base_jacobian) + np.square(base).sum(axis=1))
+        return mixed, bend - np.square(mixed).sum(axis=1)
 
     def field(self, targets: Array, own: Rows | None, h: float) -> ScoreField:
         """Score, its Jacobian and its sampling variance at the targets.
@@ -388,6 +447,13 @@ def student_background(z: Array) -> tuple[Array, Array, Array]:
     return log_density, score, jacobian
 
 
+def _kernel_share(log_kernel: Array, log_base: Array, n: float) -> Array:
+    """Posterior weight of the kernels beside the background."""
+    odds = log_base - math.log(n) - math.log1p(-1 / n) - log_kernel
+    share: Array = 1 / (1 + np.exp(np.minimum(odds, 700.0)))
+    return share
+
+
 def _with_background(
     z: Array, log_kernel: Array, score: Array, jacobian: Array, variance: Array, n: float,
     weights: Array | None = None,
@@ -397,8 +463,7 @@ def _with_background(
     For f = Σ p_c f_c with posterior weights p: s = Σ p s_c, ∇s + ssᵀ = Σ p (∇s_c + s_c s_cᵀ).
     """
     log_base, base_score, base_jacobian = student_background(z)
-    odds = log_base - math.log(n) - math.log1p(-1 / n) - log_kernel
-    p = 1 / (1 + np.exp(np.minimum(odds, 700.0)))
+    p = _kernel_share(log_kernel, log_base, n)
     mixed = p[:, None] * score + (1 - p)[:, None] * base_score
     outer = p[:, None, None] * (jacobian + score[:, :, None] * score[:, None, :])
     outer += (1 - p)[:, None, None] * (base_jacobian + base_score[:, :, None] * base_score[:, None, :])

@@ -46,7 +46,7 @@ class KNN:
 
     Notes
     -----
-    Entropy costs O(n log n) up to d = 12 and O(n² d) beyond, Fisher information O(m k_score d²) and more for
+    Entropy costs O(n log n) up to d = 10 and O(n² d) beyond, Fisher information O(m k_score d²) and more for
     m evaluation points. The entropy's bias grows with d and with departure from normal shape: beyond d ≈ 10
     do not use it for rotated, clustered or curved data. The calibration takes the covariance as known: where
     n is below 50 d the estimate is low by up to 0.05 nats a dimension. The Fisher information is biased low

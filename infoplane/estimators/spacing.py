@@ -126,20 +126,22 @@ def spacing_terms(
     m = m or max(2, round(n ** (1 / 3) / 2.5))
     # An exact power of two keeps 1e±300 in range; differences of the data as given lose no digit.
     exponent = np.frexp(np.abs(x).max())[1]
-    order = np.argsort(x, kind="stable")
+    order = np.argsort(x)
     ordered = np.ldexp(x[order], -exponent)
-    rank = np.arange(n)
-    high, low = np.minimum(rank + m, n - 1), np.maximum(rank - m, 0)
-    width = ordered[high] - ordered[low]
+    width = np.empty(n)
+    width[:m] = ordered[m : 2 * m] - ordered[0]
+    width[m : n - m] = ordered[2 * m :] - ordered[: n - 2 * m]
+    width[n - m :] = ordered[-1] - ordered[n - 2 * m : n - m]
     if not width.all():
         raise DegenerateSampleError(
             f"`{name}` repeats a value more than {m} times: a sample with ties has no density"
         )
-    # Only the orders m … 2m occur: their polygammas are looked up.
-    orders, possible = high - low, np.arange(1, 2 * m + 1)
-    log_density = digamma(possible)[orders - 1] - np.log(width)
-    noise = polygamma(1, possible)[orders - 1]
+    # Only the orders m … 2m occur, rising at one end and falling at the other.
+    possible = np.arange(m, 2 * m + 1)
+    log_density = _by_order(digamma(possible), n) - np.log(width)
+    noise = _by_order(polygamma(1, possible), n)
     if share is not None:
+        orders = _by_order(possible, n)
         within = _within(share[order], m)
         scatter = _within(share[order] ** 2, m) / within**2 - 1 / orders  # v/o
         log_density += np.log(within) - np.log(orders / n) - scatter / 2
@@ -147,6 +149,15 @@ def spacing_terms(
     terms = np.empty(n)
     terms[order] = digamma(n + 1) + float(exponent) * math.log(2) - log_density
     return terms, float(np.mean(noise)), _mean_variance(2 * m)
+
+
+def _by_order(values: Array, n: int) -> Array:
+    """Values for the orders m … 2m at the order of each of n spacings."""
+    m = values.size - 1
+    result = np.full(n, values[m])
+    result[:m] = values[:m]
+    result[n - m :] = values[m - 1 :: -1] if m else values[:0]
+    return result
 
 
 def _mean_variance(order: int) -> float:

@@ -1,4 +1,4 @@
-"""An exponential that LLVM can vectorise, eight times as fast as the one it calls in libm."""
+"""An exponential that LLVM can vectorise, several times as fast as the one it calls in libm."""
 
 from __future__ import annotations
 
@@ -10,18 +10,32 @@ import llvmlite.ir
 import numba
 import numpy as np
 from numba.extending import intrinsic
+from numpy.polynomial import chebyshev
+from scipy.special import iv
 
 from infoplane.kernels.jit import inline
 
 _LOG2_E = 1.0 / math.log(2.0)
-# Taylor coefficients of 2^f: the remainder on |f| ≤ 1/2 is below (ln 2 / 2)^12 / 12! = 6e-15.
-_C = tuple(math.log(2.0) ** k / math.factorial(k) for k in range(12))
-_C0, _C1, _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9, _C10, _C11 = _C
+# 2^f on |f| ≤ ½ by the Chebyshev series of exp(½ t ln 2), |t| ≤ 1, whose coefficients are Bessel functions:
+# what is left out is 2 I₁₀(½ ln 2) = 1.4e-14 (the Taylor series needs two more terms for that).
+_SERIES = 2 * iv(np.arange(10), 0.5 * math.log(2.0))
+_SERIES[0] /= 2
+_C0, _C1, _C2, _C3, _C4, _C5, _C6, _C7, _C8, _C9 = (
+    float(c) for c in chebyshev.cheb2poly(_SERIES) * 2.0 ** np.arange(10)
+)
+# Adding it leaves a whole number of up to 32 bits in the low bits of the sum.
+_WHOLE = 1.5 * 2.0**52
 
 if numba.config.DISABLE_JIT:
 
     def _float_of_bits(bits: int) -> float:
-        return float(struct.unpack("<d", struct.pack("<q", bits))[0])
+        return float(struct.unpack("<d", struct.pack("<Q", int(bits) % 2**64))[0])
+
+    def _bits_of_float(x: float) -> int:
+        return int(struct.unpack("<q", struct.pack("<d", x))[0])
+
+    def _nearest(x: float) -> float:
+        return float(np.rint(x))
 
 else:
 
@@ -34,19 +48,37 @@ else:
 
         return numba.float64(numba.int64), generate
 
+    @intrinsic
+    def _bits_of_float(typing_context: Any, x: Any) -> Any:
+        """Read the 64 bits of a float as an integer."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.bitcast(arguments[0], llvmlite.ir.IntType(64))
+
+        return numba.int64(numba.float64), generate
+
+    @intrinsic
+    def _nearest(typing_context: Any, x: Any) -> Any:
+        """Round to the nearest whole number: one instruction, where adding ½ and `np.floor` are two."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            function = builder.module.declare_intrinsic("llvm.rint", [llvmlite.ir.DoubleType()])
+            return builder.call(function, arguments)
+
+        return numba.float64(numba.float64), generate
+
 
 @inline
 def exp(x):
-    """Exponential of x ≤ 0 (up to about 700) with relative error below 1e-13, and 4e-308 for all lower x.
+    """Exponential of x ≤ 0 with relative error below 2e-14 + 1.2e-16 |x|, and 4e-308 for all x below −707.
 
-    2^y for y = x log₂e: the integer part goes into the exponent bits, the rest through a polynomial.
+    2^y for y = x log₂e: a polynomial in what rounding y leaves, to whose exponent bits the whole number is
+    added. No conversion of floats to integers, which AVX2 has for 32 bits only.
     """
     y = max(x * _LOG2_E, -1021.0)
-    whole = np.floor(y + 0.5)
+    whole = _nearest(y)
     f = y - whole
-    p = _C11
-    p = _C10 + f * p
-    p = _C9 + f * p
+    p = _C9
     p = _C8 + f * p
     p = _C7 + f * p
     p = _C6 + f * p
@@ -56,5 +88,4 @@ def exp(x):
     p = _C2 + f * p
     p = _C1 + f * p
     p = _C0 + f * p
-    # Through int32, as AVX2 converts no float64 to int64.
-    return p * _float_of_bits((np.int64(np.int32(whole)) + np.int64(1023)) << np.int64(52))
+    return _float_of_bits(_bits_of_float(p) + (_bits_of_float(whole + _WHOLE) << np.int64(52)))

@@ -1,19 +1,22 @@
-"""Distances to nearest neighbours: two pointers on the line, a k-d tree, or tiled brute force."""
+"""Distances to nearest neighbours: a window that slides on the line, a k-d tree, or brute force."""
 
 from __future__ import annotations
 
-import numba
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from infoplane.kernels.jit import kernel, over_rows
+from infoplane.kernels.nearest import LEAF, brute_force, build_tree, number_of_leaves, packed, query_tree
 
 Array = NDArray[np.float64]
+Rows = NDArray[np.int64]
 
-# Above this dimension a k-d tree visits nearly every leaf and brute force is faster.
-_TREE_DIMENSIONS = 12
-_TILE = 256
+# Above these dimensions a k-d tree visits nearly every leaf and brute force is faster.
+_TREE_DIMENSIONS, _TREE_DIMENSIONS_OF_MANY, _MANY = 8, 10, 10_000
+# A task of about a millisecond: leaves of targets, rows, rows on the line.
+_LEAVES, _BRUTE_ROWS, _LINE_ROWS = 32, 64, 2**17
 
 
 @kernel
@@ -60,33 +63,6 @@ def line_shifts(start, stop, targets, ordered, sums, squares, k, leave_out, mean
         radius[i] = abs(farthest - t)
 
 
-@kernel
-def _brute_force(start, stop, targets, sources, k, distances, indices):
-    """The k nearest sources of each target, sorted insertion into the row of `distances` (squared)."""
-    d, n = sources.shape
-    squared = np.empty(_TILE)
-    for i in range(start, stop):
-        distances[i, :] = np.inf
-        for first in range(0, n, _TILE):
-            m = min(_TILE, n - first)
-            squared[:] = 0.0
-            for a in range(d):
-                t = targets[i, a]
-                for j in range(m):
-                    squared[j] += (sources[a, first + j] - t) ** 2
-            for j in range(m):
-                if squared[j] < distances[i, k - 1]:
-                    place = k - 1
-                    while place > 0 and distances[i, place - 1] > squared[j]:
-                        distances[i, place] = distances[i, place - 1]
-                        indices[i, place] = indices[i, place - 1]
-                        place -= 1
-                    distances[i, place] = squared[j]
-                    indices[i, place] = first + j
-        for place in range(k):
-            distances[i, place] = np.sqrt(distances[i, place])
-
-
 class Neighbors:
     """Nearest-neighbour queries on a fixed set of points.
 
@@ -97,11 +73,11 @@ class Neighbors:
     """
 
     def __init__(self, points: Array) -> None:
-        self._points = points
-        self._tree = cKDTree(points) if points.shape[1] <= _TREE_DIMENSIONS else None
-        self._sources = None if self._tree else np.ascontiguousarray(points.T)
+        self._tree = _Tree.of(points) if tree_pays(*points.shape) else None
+        self._sources = None if self._tree else packed(points)
+        self._n = len(points)
 
-    def query(self, targets: Array, k: int) -> tuple[Array, NDArray[np.int64]]:
+    def query(self, targets: Array, k: int) -> tuple[Array, Rows]:
         """Find the k nearest sources of each target.
 
         Parameters
@@ -114,15 +90,75 @@ class Neighbors:
         Returns
         -------
         distances, indices : ndarray of shape (m, k)
-            In ascending order of distance.
+            In ascending order of distance, those at the same distance by their number.
         """
-        if self._tree is not None:
-            distances, indices = self._tree.query(targets, [*range(1, k + 1)], workers=_threads())
-            return distances, indices
-        distances = np.empty((len(targets), k))
-        indices = np.empty((len(targets), k), dtype=np.int64)
-        over_rows(_brute_force, len(targets), targets, self._sources, k, distances, indices)
+        orders = np.arange(k)
+        distances, indices = np.empty((len(targets), k)), np.empty((len(targets), k), dtype=np.int64)
+        self._search(targets, k, orders, False, distances, indices)
         return distances, indices
+
+    def of_sources(self, points: Array, k: int) -> tuple[Array, Rows]:
+        """Find the k nearest other sources of each source.
+
+        Parameters
+        ----------
+        points : ndarray of shape (n, d)
+            The sources, as they were given.
+        k : int
+            How many, at most n − 1.
+
+        Returns
+        -------
+        distances, indices : ndarray of shape (n, k)
+            As of `query`.
+        """
+        orders = np.arange(k)
+        distances, indices = np.empty((len(points), k)), np.empty((len(points), k), dtype=np.int64)
+        self._search(points, k, orders, True, distances, indices)
+        return distances, indices
+
+    def _search(
+        self, targets: Array, k: int, orders: Rows, others: bool, distances: Array, indices: Rows
+    ) -> None:
+        out = (k, orders, others, distances, indices)
+        if self._tree is None:
+            over_rows(brute_force, len(targets), targets, self._sources, self._n, *out, grain=_BRUTE_ROWS)
+            return
+        tree = self._tree
+        mine = tree if others else _Tree.of(targets)
+        over_rows(
+            query_tree, len(mine.blocks), len(targets), mine.blocks, mine.rows,
+            tree.blocks, tree.rows, tree.spans, tree.boxes, *out, grain=_LEAVES,
+        )  # fmt: skip
+
+
+class _Tree(NamedTuple):
+    """A k-d tree: row numbers in its order, leaves and box of each node, coordinates of each leaf."""
+
+    rows: Rows
+    spans: Rows
+    boxes: Array
+    blocks: Array
+
+    @classmethod
+    def of(cls, points: Array) -> _Tree:
+        (n, d), leaves = points.shape, number_of_leaves(len(points))
+        nodes, rows = 2 * leaves - 1, np.arange(n)
+        spans, boxes = np.empty((nodes, 2), dtype=np.int64), np.empty((nodes, 2, d))
+        blocks = np.empty((leaves, d, LEAF))
+        build_tree(points.copy(), rows, spans, boxes, blocks)
+        return cls(rows, spans, boxes, blocks)
+
+
+def tree_pays(n: int, d: int) -> bool:
+    """Whether a tree finds neighbours faster than brute force.
+
+    Parameters
+    ----------
+    n, d : int
+        Number of points and of dimensions.
+    """
+    return d <= _TREE_DIMENSIONS or (d <= _TREE_DIMENSIONS_OF_MANY and n >= _MANY)
 
 
 def kth_distances(points: Array, *ks: int) -> Array:
@@ -141,23 +177,14 @@ def kth_distances(points: Array, *ks: int) -> Array:
         The distances.
     """
     n, d = points.shape
-    out = np.empty((len(ks), n))
-    if d == 1:
-        order = np.argsort(points[:, 0])
-        ordered = points[order, 0]
-        for row, k in zip(out, ks, strict=True):
-            _line_distances(0, n, ordered, order, k, row)
-    elif d <= _TREE_DIMENSIONS:
-        found = cKDTree(points).query(points, [k + 1 for k in ks], workers=_threads())[0]
-        out[:] = found.T
-    else:
-        neighbors = Neighbors(points)
-        rows = max(1, 2**22 // (max(ks) + 1))
-        for first in range(0, n, rows):
-            distances = neighbors.query(points[first : first + rows], max(ks) + 1)[0]
-            out[:, first : first + rows] = distances[:, list(ks)].T
-    return np.ascontiguousarray(out.T)
-
-
-def _threads() -> int:
-    return int(numba.config.NUMBA_NUM_THREADS)
+    if d > 1:
+        out = np.empty((n, len(ks)))
+        nothing = np.empty((0, 0), dtype=np.int64)
+        Neighbors(points)._search(points, max(ks), np.array(ks) - 1, True, out, nothing)
+        return out
+    columns = np.empty((len(ks), n))
+    order = np.argsort(points[:, 0])
+    ordered = points[order, 0]
+    for row, k in zip(columns, ks, strict=True):
+        over_rows(_line_distances, n, ordered, order, k, row, grain=_LINE_ROWS)
+    return np.ascontiguousarray(columns.T)
