@@ -73,7 +73,8 @@ def stress(seconds):
             found = list(processes.map(number, expected))
         for task in tasks:
             task.result()
-    assert found == list(expected.values())
+    # Code compiled in this process and code loaded from the cache are inlined differently: a rounding apart.
+    assert found == pytest.approx(list(expected.values()), rel=1e-13, abs=0)
     assert not failures
     assert min(counts.values()) > 0
     assert threading.active_count() < 40
