@@ -251,7 +251,7 @@ def load_run(folder: str | os.PathLike[str], *, device: str | torch.device = "cp
     FileNotFoundError
         If the folder holds no run, or one that has not finished an epoch.
     ValueError
-        If its configuration cannot be read.
+        If its configuration cannot be read, or does not fit the weights.
 
     Examples
     --------
@@ -271,7 +271,13 @@ def load_run(folder: str | os.PathLike[str], *, device: str | torch.device = "cp
         raise ValueError(f"{folder / _FILE} cannot be read: {error}") from error
     checkpoint = torch.load(folder / "last.pt", map_location="cpu", weights_only=True)
     vae, _ = presets.build(config.model)
-    vae.load_state_dict(checkpoint["best_model"])
+    try:
+        vae.load_state_dict(checkpoint["best_model"])
+    except RuntimeError as error:
+        raise ValueError(
+            f"{folder / 'last.pt'} holds the weights of another model than {_FILE} describes, perhaps of "
+            f"another version: {error}"
+        ) from error
     history = checkpoint["history"]
     return Run(config, vae.to(device).eval(), History(history["latent_dim"], tuple(history["rows"])))
 

@@ -1,6 +1,7 @@
 """``python -m infoplane_torch``: a run from its configuration to its pictures, and errors of one line."""
 
 import json
+import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -171,3 +172,12 @@ def test_a_model_of_grey_levels_is_not_taught_that_there_are_two(tmp_path, optio
     ):
         start_run(config, tmp_path, progress=False)
     assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_do_not_fit_the_configuration_are_a_clear_error(run, tmp_path):
+    other = shutil.copytree(run, tmp_path / "other")
+    fields = json.loads((other / "config.json").read_text())
+    fields["model"]["latent_dim"] += 1
+    (other / "config.json").write_text(json.dumps(fields))
+    with pytest.raises(ValueError, match=r"last\.pt holds the weights of another model than config\.json"):
+        load_run(other)
