@@ -34,7 +34,7 @@ def claims(study: Study) -> str:
     write_atomically(study.folder / "claims.json", json.dumps(series, indent=2).encode() + b"\n")
     fishers = [row["fisher_mean"] for row in series]
     rows = [
-        ("larger J → more detailed reconstruction (E log p(x|z))",
+        ("larger J → more detailed reconstruction (E log p(x\\|z))",
          _rank(fishers, [row["reconstruction"] for row in series])),
         ("larger J → larger I(x; z): FAE controls what MAE controls (eqs. 13–15)",
          _rank(fishers, [row["information"] for row in series])),
@@ -43,7 +43,7 @@ def claims(study: Study) -> str:
          "log N against log J, slope "
          + ", ".join(f"{row['trajectory']['slope']:.2f}" for row in series)),
         ("a large F avoids the non-informative code of an expressive decoder",
-         "; ".join(f"{name}: KL {bound.kl:.2f}, I {i:.2f}, E log p(x|z) {bound.reconstruction:.2f}"
+         "; ".join(f"{name}: KL {bound.kl:.2f}, I {i:.2f}, E log p(x\\|z) {bound.reconstruction:.2f}"
                    for name, bound, i in collapse)),
     ]  # fmt: skip
     head = ["| F | mean J | N | E log p(x\\|z) | KL | I | test NLL |", "|---|---|---|---|---|---|---|"]
