@@ -149,17 +149,7 @@ class Estimate(float):
         standard_error : float
             For example one that counts with correlated rows.
         """
-        return Estimate(
-            float(self),
-            standard_error=standard_error,
-            method=self._method,
-            n=self._n,
-            d=self._d,
-            positive=self._positive,
-            bound=self._bound,
-            skewness=self._skewness,
-            bias=self._bias,
-        )
+        return type(self)(float(self), **{**self._known, "standard_error": standard_error})
 
     def interval(
         self, level: float = 0.95, *, method: Literal["normal", "conservative"] = "normal"
@@ -252,19 +242,16 @@ class Estimate(float):
     def __format__(self, spec: str) -> str:
         return format(float(self), spec) if spec else str(self)
 
+    @property
+    def _known(self) -> dict[str, Any]:
+        """All that is known of the value, as the constructor takes it."""
+        return {name.removeprefix("_"): getattr(self, name) for name in self.__slots__}
+
     def __reduce__(self) -> tuple[Any, ...]:
-        rebuild = partial(
-            type(self),
-            standard_error=self._standard_error,
-            method=self._method,
-            n=self._n,
-            d=self._d,
-            positive=self._positive,
-            bound=self._bound,
-            skewness=self._skewness,
-            bias=None if callable(self._bias) else self._bias,
-        )
-        return rebuild, (float(self),)
+        known = self._known
+        if callable(known["bias"]):
+            known["bias"] = None
+        return partial(type(self), **known), (float(self),)
 
 
 @dataclass(frozen=True, eq=False)

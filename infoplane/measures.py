@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from infoplane.errors import warn
 from infoplane.estimate import Estimate, FisherShannonPoint, power_of_entropy
 from infoplane.estimators import Estimator
-from infoplane.estimators.base import covariance
 from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.methods import (
     TRUSTED_DIMENSIONS,
     entropy_estimate,
     fisher_estimator,
+    point_estimate,
     trace_estimate,
     unit_of,
 )
@@ -350,11 +350,7 @@ def fisher_shannon(
     True
     """
     sample = _sample(x, method, weights, counts, ties, rng)
-    h, shannon = entropy_estimate(method, sample)
-    trace, fisher = trace_estimate(method, sample)
-    return FisherShannonPoint.from_estimates(
-        h, fisher.matrix, trace, covariance=covariance(shannon.influence, fisher.influence)
-    )
+    return point_estimate(method, sample)
 
 
 @on_one_blas_thread

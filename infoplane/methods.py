@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from infoplane.estimate import Estimate
+from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.estimators import (
     KDE,
     KNN,
@@ -22,8 +22,9 @@ from infoplane.estimators import (
     Stack,
     WeightedKNN,
 )
-from infoplane.estimators.base import EntropyFit, FisherFit
+from infoplane.estimators.base import EntropyFit, FisherFit, covariance
 from infoplane.kernels.linear_algebra import on_one_blas_thread
+from infoplane.long_run import long_run_covariance
 from infoplane.sample import Sample
 
 _FAMILIES: dict[str, Callable[[], Estimator]] = {
@@ -178,6 +179,34 @@ def trace_estimate(method: str | Estimator, sample: Sample) -> tuple[Estimate, F
         bias=partial(_bias_of_trace, estimator, sample, trace),
     )
     return estimate, fit
+
+
+def point_estimate(
+    method: str | Estimator, sample: Sample, *, correlated: bool = False
+) -> FisherShannonPoint:
+    """The place in the plane, with the correlation of its coordinates.
+
+    Parameters
+    ----------
+    method : str or Estimator
+        "auto", a name or an estimator; for both quantities.
+    sample : Sample
+        The data.
+    correlated : bool, default False
+        Count with serial correlation of the rows, in their order, in the standard errors.
+    """
+    h, shannon = entropy_estimate(method, sample)
+    trace, fisher = trace_estimate(method, sample)
+    shared = covariance(shannon.influence, fisher.influence)
+    influences = np.column_stack([shannon.influence, fisher.influence])
+    if correlated and np.isfinite(influences).all():
+        added = (long_run_covariance(influences) - influences.T @ influences / sample.n) / sample.n
+        # No less than for independent rows: what the lags take away may be their noise.
+        more_h, more_j = np.maximum(np.diag(added), 0.0)
+        h = h.with_standard_error(math.hypot(h.standard_error, math.sqrt(more_h)))
+        trace = trace.with_standard_error(math.hypot(trace.standard_error, math.sqrt(more_j)))
+        shared += float(added[0, 1])
+    return FisherShannonPoint.from_estimates(h, fisher.matrix, trace, covariance=shared)
 
 
 def _entropy_fit(method: str | Estimator, sample: Sample) -> tuple[Estimator, EntropyFit]:

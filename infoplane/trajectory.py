@@ -13,10 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from infoplane.errors import DegenerateSampleError
 from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.estimators import Estimator
-from infoplane.estimators.base import covariance
 from infoplane.kernels.linear_algebra import on_one_blas_thread
-from infoplane.long_run import long_run_covariance
-from infoplane.methods import entropy_estimate, trace_estimate
+from infoplane.methods import point_estimate
 from infoplane.sample import Sample, as_array
 
 Array = NDArray[np.float64]
@@ -207,7 +205,8 @@ class _Measure:
         if 2 * len(present) < len(rows):
             return f"{len(rows) - len(present)} of {len(rows)} rows are missing"
         try:
-            return self._point(replace(Sample.of(present, name=name), widths=noise))
+            sample = replace(Sample.of(present, name=name), widths=noise)
+            return point_estimate(self.method, sample, correlated=self.correlated)
         except ValueError as error:
             # With all its rows a window is only too small if all of them are.
             if not (
@@ -216,20 +215,6 @@ class _Measure:
             ):
                 raise
             return str(error)
-
-    def _point(self, sample: Sample) -> FisherShannonPoint:
-        h, shannon = entropy_estimate(self.method, sample)
-        trace, fisher = trace_estimate(self.method, sample)
-        shared = covariance(shannon.influence, fisher.influence)
-        influences = np.column_stack([shannon.influence, fisher.influence])
-        if self.correlated and np.isfinite(influences).all():
-            added = (long_run_covariance(influences) - influences.T @ influences / sample.n) / sample.n
-            # No less than for independent rows: what the lags take away may be their noise.
-            more_h, more_j = np.maximum(np.diag(added), 0.0)
-            h = h.with_standard_error(math.hypot(h.standard_error, math.sqrt(more_h)))
-            trace = trace.with_standard_error(math.hypot(trace.standard_error, math.sqrt(more_j)))
-            shared += float(added[0, 1])
-        return FisherShannonPoint.from_estimates(h, fisher.matrix, trace, covariance=shared)
 
 
 def _channels(x: Any, *, gaps: bool) -> Array:

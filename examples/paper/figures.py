@@ -124,7 +124,7 @@ def _codes(study: Study, run: Run) -> tuple[dict[str, np.ndarray], np.ndarray, d
     """Centers of the test images' codes: embedding, distances from their mean, labels, and figures."""
     data = load(run.config.data, study.data_dir if run.config.data_dir else None)
     assert data.test_labels is not None
-    images = run.images("test", data_dir=study.data_dir)
+    images = data.evaluation_images("test", binarize=run.config.training.binarize)
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:_EMBEDDED]
     labels = data.test_labels[chosen].numpy()
     with evaluating(run.vae, seed=0):
