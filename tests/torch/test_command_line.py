@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import matplotlib.image
 import pytest
-import torch
 
 from infoplane_torch import presets
 from infoplane_torch.__main__ import main
@@ -21,12 +20,7 @@ SMALL = (
 )  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

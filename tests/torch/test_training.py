@@ -16,7 +16,6 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from infoplane_torch import presets, training
-from infoplane_torch.data import ImageData, load
 from infoplane_torch.discrepancy import MMD
 from infoplane_torch.history import History, TrajectoryPoint
 from infoplane_torch.mutual_information import MutualInformation
@@ -35,18 +34,7 @@ class Killed(BaseException):
     """Stands for a SIGKILL inside of one process: nothing catches it."""
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def digits() -> ImageData:
-    digits = load("digits")
-    return dataclasses.replace(digits, train=digits.train[:150], valid=digits.valid[:50])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def build(fisher: float = 20.0):

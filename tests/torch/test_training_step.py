@@ -8,7 +8,7 @@ import torch
 from lightning_fabric import Fabric
 
 from infoplane_torch import presets
-from infoplane_torch.data import ImageData, batches, epoch_seed, load
+from infoplane_torch.data import batches, epoch_seed
 from infoplane_torch.training import TrainingConfig, train
 from infoplane_torch.training_step import Loss, TrainingStep
 
@@ -17,18 +17,7 @@ CONFIG = TrainingConfig(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def digits() -> ImageData:
-    digits = load("digits")
-    return dataclasses.replace(digits, train=digits.train[:150], valid=digits.valid[:50])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def build():
