@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -164,7 +165,12 @@ def preset(name: str) -> presets.ModelConfig:
 
 
 def start_run(
-    config: RunConfig, folder: str | os.PathLike[str], *, resume: bool = True, progress: bool = True
+    config: RunConfig,
+    folder: str | os.PathLike[str],
+    *,
+    resume: bool = True,
+    progress: bool = True,
+    max_seconds: float = math.inf,
 ) -> tuple[Run, ImageData]:
     """Train what a configuration describes, or go on with it, and keep the configuration in the folder.
 
@@ -178,6 +184,8 @@ def start_run(
         Go on where an interrupted run stopped; False starts anew.
     progress : bool, default True
         Show a progress bar.
+    max_seconds : float, default ``math.inf``
+        Stop after the epoch in which so much time has passed; the same call goes on.
 
     Returns
     -------
@@ -213,7 +221,16 @@ def start_run(
     if not resume or not (folder / "last.pt").exists():  # otherwise `train` holds it against the old one
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / _FILE, content)
-    history = train(vae, objective, data, config.training, folder, resume=resume, progress=progress)
+    history = train(
+        vae,
+        objective,
+        data,
+        config.training,
+        folder,
+        resume=resume,
+        progress=progress,
+        max_seconds=max_seconds,
+    )
     if first_process():
         write_atomically(folder / _FILE, content)  # of a run made longer
     return Run(config, vae, history), data

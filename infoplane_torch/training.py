@@ -26,7 +26,15 @@ from infoplane_torch.training_config import Accelerator, Precision, Schedule, Tr
 from infoplane_torch.training_step import Loss, Means, TrainingStep, WeightAverage
 from infoplane_torch.vae import VAE
 
-__all__ = ["Accelerator", "DivergenceError", "Precision", "Schedule", "TrainingConfig", "train"]
+__all__ = [
+    "Accelerator",
+    "DivergenceError",
+    "Precision",
+    "Schedule",
+    "TrainingConfig",
+    "is_finished",
+    "train",
+]
 
 _NOISE, _VALIDATION, _STREAMS = 1, 2, 3  # streams of `epoch_seed`; 0 is that of the batches
 _LOOK_EVERY = 50  # steps between looks at whether all was finite, each of which waits for the device
@@ -45,6 +53,7 @@ def train(
     *,
     resume: bool = True,
     progress: bool = True,
+    max_seconds: float = math.inf,
 ) -> History:
     """Train a model in place and leave it with the weights of its best epoch, in evaluation mode.
 
@@ -68,6 +77,8 @@ def train(
         Go on from ``last.pt`` if it is there; False starts anew and overwrites.
     progress : bool, default True
         Show a progress bar.
+    max_seconds : float, default ``math.inf``
+        Stop after the epoch in which so much time has passed, as if killed there: the same call goes on.
 
     Returns
     -------
@@ -145,8 +156,9 @@ def train(
             disable=not (progress and fabric.is_global_zero),
         ) as bar,
     ):
-        saved = time.monotonic()
-        while not _finished(run.history, config):
+        saved, overdue = time.monotonic(), False
+        deadline = saved + max_seconds
+        while not (overdue or is_finished(run.history, config)):
             epoch, started = run.epoch + 1, time.perf_counter()
             beta = config.beta(epoch)
             learning_rate = config.learning_rate_in(epoch, run.history.column("valid_elbo"))
@@ -177,10 +189,11 @@ def train(
                 row["seconds"] = time.perf_counter() - started
                 run.add(fabric.broadcast(row))  # one clock, so that all processes hold the same history
 
+            overdue = fabric.broadcast(time.monotonic() > deadline)
             if board is not None:
                 _log(row, board)  # before the checkpoint: an epoch that is repeated is shown once
                 due = time.monotonic() - saved >= config.checkpoint_seconds
-                if due or _finished(run.history, config):
+                if due or overdue or is_finished(run.history, config):
                     run.save()
                     saved = time.monotonic()
             bar.update()
@@ -251,8 +264,16 @@ def _validate(loss: Loss, images: Tensor, config: TrainingConfig, beta: float, f
     return means
 
 
-def _finished(history: History, config: TrainingConfig) -> bool:
-    """Whether all epochs are done, or `patience` of them after the warm-up brought no better ELBO."""
+def is_finished(history: History, config: TrainingConfig) -> bool:
+    """Whether all epochs are done, or `patience` of them after the warm-up brought no better ELBO.
+
+    Parameters
+    ----------
+    history : History
+        Of a run.
+    config : TrainingConfig
+        Its configuration.
+    """
     done = len(history.rows)
     if done >= config.epochs:
         return True

@@ -1,6 +1,7 @@
 """The tables and figures of "Understanding VAEs in Fisher-Shannon Plane", one command each.
 
     python -m examples.paper table1 --quick           # minutes on two cores
+    python -m examples.paper table1 --short           # an evening on one core
     python -m examples.paper table1 --budget 8        # the full protocol for eight hours; again to go on
     python -m examples.paper table1 --best            # what the parts of this package reach together
     python -m examples.paper figure1 | figure2 | figure3 | claims | constraint
@@ -22,7 +23,7 @@ import tyro
 from examples.paper.claims import claims
 from examples.paper.constraint import constraint
 from examples.paper.figures import figure1, figure2, figure3
-from examples.paper.study import FULL, QUICK, OutOfTimeError, Protocol, Study
+from examples.paper.study import FULL, QUICK, SHORT, OutOfTimeError, Protocol, Study
 from examples.paper.table1 import table1
 
 
@@ -36,6 +37,8 @@ class Options:
     """The table, a figure, the claims of the text, or how well F is met."""
     quick: bool = False
     """A small protocol of minutes, whose numbers say nothing about the paper."""
+    short: bool = False
+    """All images, but an eighth of the epochs, one seed and 1,000 test images: hours on one core."""
     best: bool = False
     """Of table1: combinations that the paper does not have."""
     budget: float = float("inf")
@@ -53,10 +56,12 @@ class Options:
 
 
 def main(options: Options) -> None:
-    protocol = QUICK if options.quick else FULL
+    name, protocol = (
+        ("quick", QUICK) if options.quick else ("short", SHORT) if options.short else ("full", FULL)
+    )
     if options.data:
         protocol = dataclasses.replace(protocol, data=options.data)
-    folder = options.out / ("quick" if options.quick else "full") / protocol.data
+    folder = options.out / name / protocol.data
     if options.epochs:
         training = dataclasses.replace(
             protocol.training, epochs=options.epochs, warmup_epochs=options.epochs // 4

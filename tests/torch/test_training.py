@@ -23,7 +23,7 @@ from infoplane_torch.networks import MLP
 from infoplane_torch.objective import Objective
 from infoplane_torch.penalties import FisherInformation
 from infoplane_torch.posteriors import DiagonalGaussian
-from infoplane_torch.training import DivergenceError, TrainingConfig, train
+from infoplane_torch.training import DivergenceError, TrainingConfig, is_finished, train
 
 CONFIG = TrainingConfig(
     epochs=6, batch_size=32, warmup_epochs=3, patience=None, accelerator="cpu", seed=5, checkpoint_seconds=0
@@ -183,6 +183,17 @@ def test_a_finished_run_can_be_made_longer_as_if_it_had_been_so_from_the_start(
 ):
     run(digits, tmp_path, config=dataclasses.replace(CONFIG, epochs=2))
     vae, history = run(digits, tmp_path)
+    assert_same_run(tmp_path, vae, history, uninterrupted)
+
+
+def test_a_run_stopped_by_the_clock_goes_on_as_if_it_had_not_been(digits, tmp_path, uninterrupted):
+    rare = dataclasses.replace(CONFIG, checkpoint_seconds=1000)
+    for epoch in (1, 2):
+        _, history = run(digits, tmp_path, config=rare, max_seconds=0)
+        assert len(history.rows) == epoch
+        assert not is_finished(history, rare)
+    vae, history = run(digits, tmp_path, config=CONFIG)
+    assert is_finished(history, CONFIG)
     assert_same_run(tmp_path, vae, history, uninterrupted)
 
 
