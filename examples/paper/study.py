@@ -51,6 +51,8 @@ class Protocol:
         Options of the PixelVAE.
     pixel_epochs : int or None
         Its epochs, a quarter of them for the warm-up; None for those of the others.
+    pixel_samples : int or None
+        Its importance samples; None for those of the others.
     """
 
     data: str
@@ -63,13 +65,20 @@ class Protocol:
     samples: int
     pixel: dict[str, Any] = dataclasses.field(default_factory=dict)
     pixel_epochs: int | None = None
+    pixel_samples: int | None = None
 
-    def training_of(self, system: System) -> TrainingConfig:
-        """How long a system is trained, and how."""
-        if not system.pixels or self.pixel_epochs is None:
+    def training_of(self, model: ModelConfig) -> TrainingConfig:
+        """How long a model is trained, and how."""
+        if model.likelihood != "pixel_cnn" or self.pixel_epochs is None:
             return self.training
         epochs = self.pixel_epochs
         return dataclasses.replace(self.training, epochs=epochs, warmup_epochs=max(1, epochs // 4))
+
+    def samples_of(self, model: ModelConfig) -> int:
+        """Importance samples for each test image of a model."""
+        if model.likelihood != "pixel_cnn" or self.pixel_samples is None:
+            return self.samples
+        return self.pixel_samples
 
 
 # Sizes, data, samples and the range of λ stand in the text; warm-up, batch and patience in the authors' code.
@@ -94,6 +103,7 @@ SHORT = dataclasses.replace(
     weights=(1.0,),
     pixel={"channels": (16, 16, 32), "pixel_channels": 16, "pixel_layers": 3},
     pixel_epochs=5,
+    pixel_samples=50,
 )
 QUICK = Protocol(
     data="binarized_mnist",
@@ -213,11 +223,12 @@ class Study:
         if system.pixels:
             options |= protocol.pixel
         source, data_dir = self._source()
+        model = system.configure(weight, **options)
         return RunConfig(
             source,
             None if data_dir is None else str(data_dir),
-            system.configure(weight, **options),
-            dataclasses.replace(protocol.training_of(system), seed=seed, accelerator=self.device),
+            model,
+            dataclasses.replace(protocol.training_of(model), seed=seed, accelerator=self.device),
         )
 
     def trained(self, config: RunConfig) -> Run:
@@ -268,14 +279,14 @@ class Study:
 
     def log_likelihoods(self, config: RunConfig, run: Run) -> tuple[np.ndarray, np.ndarray]:
         """log p(x) and effective sample sizes of the test images, kept block by block."""
-        images = self.test_images(run)
-        file = self.place(config) / f"likelihood-{len(images)}-{self.protocol.samples}.npz"
+        images, samples = self.test_images(run), self.protocol.samples_of(config.model)
+        file = self.place(config) / f"likelihood-{len(images)}-{samples}.npz"
         done = dict(np.load(file)) if file.exists() else {"log_likelihood": np.empty(0), "ess": np.empty(0)}
         while (start := len(done["ess"])) < len(images):
             if time.time() > self.deadline:
                 raise OutOfTimeError(f"{file.parent.name}: likelihood of {start} of {len(images)} images")
             found = evaluation.log_likelihood(
-                run.vae, images[start : start + _BLOCK], num_samples=self.protocol.samples, seed=start
+                run.vae, images[start : start + _BLOCK], num_samples=samples, seed=start
             )
             done["log_likelihood"] = np.append(done["log_likelihood"], found.log_likelihood.cpu())
             done["ess"] = np.append(done["ess"], found.effective_sample_size.cpu())
@@ -285,7 +296,8 @@ class Study:
     def measured(self, config: RunConfig, run: Run) -> dict[str, Any]:
         """All figures of a finished run on the test images, kept as JSON."""
         values, ess = self.log_likelihoods(config, run)
-        file = self.place(config) / f"measured-{len(values)}-{self.protocol.samples}.json"
+        samples = self.protocol.samples_of(config.model)
+        file = self.place(config) / f"measured-{len(values)}-{samples}.json"
         if file.exists():
             kept: dict[str, Any] = json.loads(file.read_text())
             return kept
@@ -295,7 +307,7 @@ class Study:
         information = evaluation.aggregated_posterior_information(run.vae, images)
         found = {
             "images": len(values),
-            "samples": self.protocol.samples,
+            "samples": samples,
             "epochs": len(run.history.rows),
             "best_epoch": run.history.best_epoch,
             "seconds": sum(run.history.column("seconds")),

@@ -13,9 +13,9 @@ from examples.paper.study import BEST, TABLE, OutOfTimeError, Study, System, all
 from infoplane_torch.checkpoints import write_atomically
 
 _HEADER = (
-    "| model | λ | seeds | test NLL | sd of seeds | gain, paired | −ELBO | KL | I | N | J/d | N·J/d "
-    "| active | median ESS | paper |",
-    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    "| model | λ | seeds | epochs | S | test NLL | sd of seeds | gain, paired | −ELBO | KL | I | N | J/d "
+    "| N·J/d | active | median ESS | paper |",
+    "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
 )
 
 
@@ -45,7 +45,7 @@ def table1(study: Study, *, best: bool = False) -> str:
 def _row(system: System, runs: list[dict[str, Any]], likelihoods: dict[tuple[str, int], np.ndarray]) -> str:
     paper = "" if system.paper is None else f"{system.paper:.2f}"
     if not runs:
-        return f"| {system.name} " + "| " * 13 + f"| {paper} |"
+        return f"| {system.name} " + "| " * 15 + f"| {paper} |"
 
     def mean(name: str, digits: int = 2) -> str:
         return f"{np.mean([run[name] for run in runs]):.{digits}f}"
@@ -56,6 +56,8 @@ def _row(system: System, runs: list[dict[str, Any]], likelihoods: dict[tuple[str
         system.name,
         f"{runs[0]['weight']:g}" if system.weighted else "",
         str(len(runs)),
+        mean("epochs", 0),
+        str(runs[0]["samples"]),
         f"{nll.mean():.2f} ± {np.mean([run['nll_se'] for run in runs]):.2f}",
         spread,
         _paired(system.name, runs, likelihoods),
