@@ -97,7 +97,7 @@ SHORT = dataclasses.replace(
     FULL,
     images=(None, None, 1000),
     training=TrainingConfig(
-        epochs=40, batch_size=100, learning_rate=1e-3, schedule="cosine", warmup_epochs=15, patience=None
+        epochs=40, batch_size=100, learning_rate=1e-3, schedule="cosine", warmup_epochs=30, patience=None
     ),
     seeds=(0,),
     weights=(1.0,),
