@@ -41,6 +41,8 @@ class Options:
     """All images, but an eighth of the epochs, one seed and 1,000 test images: hours on one core."""
     best: bool = False
     """Of table1: combinations that the paper does not have."""
+    only: tuple[str, ...] = ()
+    """Of table1: rows to go on with, by their names; the others stand there as far as they are."""
     budget: float = float("inf")
     """Hours after which nothing new is begun."""
     epochs: int | None = None
@@ -75,7 +77,7 @@ def main(options: Options) -> None:
     study = Study(protocol, folder, options.data_dir, deadline, device)
     try:
         if options.what == "table1":
-            text = table1(study, best=options.best)
+            text = table1(study, best=options.best, only=options.only)
         elif options.what == "figure3":
             text = figure3(study, _house_numbers(study, options))
         else:

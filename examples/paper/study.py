@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -356,11 +356,3 @@ def _save_arrays(file: Path, arrays: dict[str, np.ndarray]) -> None:
     partial = file.with_suffix(".part.npz")
     np.savez_compressed(partial, **arrays)
     partial.replace(file)
-
-
-def all_runs(study: Study, systems: tuple[System, ...]) -> Iterator[tuple[System, float, RunConfig]]:
-    """Every system with its chosen λ, one seed after the other, so that a part of them is a fair table."""
-    for seed in study.protocol.seeds:
-        for system in systems:
-            weight = study.chosen_weight(system)
-            yield system, weight, study.config(system, weight, seed)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from examples.paper.study import BEST, TABLE, OutOfTimeError, Study, System, all_runs
+from examples.paper.study import BEST, TABLE, OutOfTimeError, Study, System
 from infoplane_torch.checkpoints import write_atomically
 
 _HEADER = (
@@ -19,22 +21,33 @@ _HEADER = (
 )
 
 
-def table1(study: Study, *, best: bool = False) -> str:
-    """Train and measure what there is time for; write the results and return the table in Markdown."""
+def table1(study: Study, *, best: bool = False, only: Collection[str] = ()) -> str:
+    """Train and measure what there is time for; write the results and return the table in Markdown.
+
+    With names of rows in `only` nothing is done for the others, but what they have reached is shown.
+    """
     systems = BEST if best else TABLE
+    if unknown := set(only) - {system.name for system in systems}:
+        raise ValueError(f"`only` must name rows of the table, got {sorted(unknown)}")
     found: dict[str, list[dict[str, Any]]] = {system.name: [] for system in systems}
     likelihoods: dict[tuple[str, int], np.ndarray] = {}
-    left = ""
-    try:
-        for system, weight, config in all_runs(study, systems):
-            run = study.trained(config)
-            seed = config.training.seed
-            likelihoods[system.name, seed] = study.log_likelihoods(config, run)[0]
-            found[system.name].append({"seed": seed, "weight": weight, **study.measured(config, run)})
-    except OutOfTimeError as error:
-        left = f"Stopped by the budget at {error}; the same command goes on.\n\n"
+    missing = []
+    for seed in study.protocol.seeds:  # one after the other, so that a part of them is a fair table
+        for system in systems:
+            part = study if not only or system.name in only else dataclasses.replace(study, deadline=0.0)
+            try:
+                weight = part.chosen_weight(system)
+                config = part.config(system, weight, seed)
+                run = part.trained(config)
+                likelihoods[system.name, seed] = part.log_likelihoods(config, run)[0]
+                found[system.name].append({"seed": seed, "weight": weight, **part.measured(config, run)})
+            except OutOfTimeError as error:
+                missing.append(f"{system.name}, seed {seed}: {error}")
+    left = "".join(f"- {each}\n" for each in missing)
+    if missing:
+        left = f"Not finished, and the same command goes on:\n\n{left}\n"
     name = "best" if best else "table1"
-    content = {"protocol": repr(study.protocol), "complete": not left, "runs": found}
+    content = {"protocol": repr(study.protocol), "complete": not missing, "runs": found}
     write_atomically(study.folder / f"{name}.json", json.dumps(content, indent=2).encode() + b"\n")
     rows = [_row(system, found[system.name], likelihoods) for system in systems]
     text = left + "\n".join((*_HEADER, *rows)) + "\n"

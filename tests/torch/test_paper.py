@@ -54,9 +54,20 @@ def test_nothing_is_done_twice(study):
 def test_a_spent_budget_leaves_a_partial_table_that_says_so(tmp_path):
     stopped = Study(TINY, tmp_path, None, 0.0, "cpu")
     text = table1(stopped)
-    assert text.startswith("Stopped by the budget at ")
-    assert "the start of digits-" in text
+    assert text.startswith("Not finished, and the same command goes on:")
+    assert "- IAF, seed 1: the start of " in text
     assert not json.loads((tmp_path / "table1.json").read_text())["complete"]
+
+
+def test_chosen_rows_are_gone_on_with_and_the_others_shown_as_far_as_they_are(tmp_path):
+    study = Study(TINY, tmp_path, None, np.inf, "cpu")
+    table1(study, only=["VAE"])
+    text = table1(study, only=["IAF"])
+    done = [row.split(" | ")[0].strip("| ") for row in text.splitlines() if " ± " in row]
+    assert done == ["VAE", "IAF"]
+    assert text.count(", seed 1: ") == len(paper.TABLE) - 2
+    with pytest.raises(ValueError, match=r"must name rows of the table, got \['FAE'\]"):
+        table1(study, only=["FAE"])
 
 
 def test_training_stopped_by_the_budget_goes_on_as_if_it_had_not_been(tmp_path, monkeypatch):
