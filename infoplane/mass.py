@@ -176,22 +176,23 @@ class Mass:
 class _Alike(Mass):
     """Rows that count alike, whose shares are written down when they are first asked for."""
 
+    _n: int
     equal_units = True
     has_repeats = False
 
     def __init__(self, n: int) -> None:
-        vars(self)["_n"] = n
+        object.__setattr__(self, "_n", n)
 
     @lazy
-    def share(self) -> Array:  # type: ignore[override]
+    def share(self) -> Array:
         return np.full(self._n, 1 / self._n)
 
     @property
-    def unit(self) -> Array:  # type: ignore[override]
+    def unit(self) -> Array:
         return self.share
 
     @property
-    def effective_n(self) -> float:  # type: ignore[override]
+    def effective_n(self) -> float:
         return float(self._n)
 
     @property

@@ -109,7 +109,8 @@ def _of_line(column: Array, mass: Mass, name: str) -> Whitening:
     # The data themselves are known to half a unit in the last place of their largest entry.
     if spread <= 32 * np.finfo(float).eps * math.ldexp(1.0, int(power[0] - exponent[0])):
         raise _dependent(name, 0, 1)
-    return Whitening(exponent, *np.array([[mean], [first], [spread]]), np.ones((1, 1)), np.ones(1))
+    one = np.ones(1)
+    return Whitening(exponent, mean * one, first * one, spread * one, np.ones((1, 1)), one)
 
 
 def _of_several(values: Array, mass: Mass, name: str) -> Whitening:

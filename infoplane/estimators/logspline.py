@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from infoplane.errors import warn
 from infoplane.estimators.base import Array, Ascending, EntropyFit, FisherFit, least_rows
 from infoplane.estimators.edges import infinite_at_an_edge
-from infoplane.estimators.robust_units import FAR, compress, compression_rate, expand, in_units, location_and_scale
+from infoplane.estimators.robust_units import (
+    FAR,
+    compress,
+    compression_rate,
+    expand,
+    in_units,
+    location_and_scale,
+)
 from infoplane.estimators.spline_density import Field, SplineDensity
 from infoplane.kernels.spacings import gaps_beyond
 from infoplane.sample import Sample
@@ -285,6 +292,7 @@ class _Cluster:
         self._heavy = float(max(-x[0], x[-1])) > FAR
         self._density = SplineDensity(compress(x) if self._heavy else x, knots)
         self.counts = self._density.counts
+
     def own_field(self, smoother: bool) -> Field:
         field, h = self._density.own_field(smoother=smoother), self._scale
         if self._heavy:
@@ -315,8 +323,8 @@ class _Cluster:
 def _cuts(t: Array) -> NDArray[np.intp]:
     """Where clusters begin among ascending points; gaps are judged after compression, as tails are sparse."""
     n, k = t.size, _NEIGHBORS
-    # Compression shrinks most what lies farthest out: a gap that is long after it has been longer still, beside
-    # the stretch on its inner side. Few are.
+    # Compression shrinks most what lies farthest out: a gap that is long after it has been longer still
+    # beside the stretch on its inner side. Few are.
     at = np.flatnonzero(gaps_beyond(t, k, (1 - 1e-9) * _GAP))
     # Where fewer than ten points are left on one side, only the other tells what a gap is.
     before = np.where(at >= k, compress(t[at]) - compress(t[np.maximum(at - k, 0)]), 0.0)

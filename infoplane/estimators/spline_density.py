@@ -35,7 +35,7 @@ _RIDGE = 1e-11
 
 
 class Field(NamedTuple):
-    """A log density and its derivatives at the points of a sample, or cells of them, each left out of its own.
+    """A log density and its derivatives at points of a sample or cells of them, each left out of its own.
 
     Attributes
     ----------
@@ -154,7 +154,7 @@ class SplineDensity:
         return BSpline(self._all_knots, theta - math.log(mass), _DEGREE)
 
     def own_field(self, *, smoother: bool = False) -> Field:
-        """Leave-one-out density at every point in ascending order, or at cells that stand for `counts` of them.
+        """Leave-one-out density at `points` in ascending order, each of which stands for `counts` of them.
 
         Parameters
         ----------

@@ -31,7 +31,7 @@ _LOG_2 = math.log(2.0)
 # nodes: of 1/3 + z/5 + …, what is left out is below 1e-15.
 _LARGEST_SQUARE = ((math.sqrt(2.0) - 1) / (math.sqrt(2.0) + 1)) ** 2
 _INTERPOLANT = chebyshev.Chebyshev.interpolate(
-    lambda z: sum(z**k / (2 * k + 3) for k in range(12)), 6, domain=[0.0, _LARGEST_SQUARE]
+    Polynomial([1 / (2 * k + 3) for k in range(12)]), 6, domain=[0.0, _LARGEST_SQUARE]
 )
 _L0, _L1, _L2, _L3, _L4, _L5, _L6 = (float(c) for c in _INTERPOLANT.convert(kind=Polynomial).coef)
 # Bits of 1 and of √½, what they differ by, and those of the fraction of a float.
