@@ -151,10 +151,11 @@ class Sample:
                 f"`{name}` must have at least d + 3 = {d + 3} rows (observations) "
                 f"for its d = {d} columns, got {_number_of_rows(mass)}{hint}"
             )
-        constant = np.flatnonzero(values.min(axis=0) == values.max(axis=0))
-        if constant.size:
+        ends_alike = np.flatnonzero(values[0] == values[-1])
+        constant = [int(j) for j in ends_alike if (values[:, j] == values[0, j]).all()]
+        if constant:
             raise DegenerateSampleError(
-                f"`{name}` must vary in every column, got constant column(s) {constant.tolist()}"
+                f"`{name}` must vary in every column, got constant column(s) {constant}"
             )
         values, widths = _resolved(values, ties, rng, mass, name)
         return cls(values, Whitening.of(values, mass, name), mass, widths, name)

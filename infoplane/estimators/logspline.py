@@ -67,8 +67,9 @@ class LogSpline:
     jump (uniform, exponential) its value means nothing and H is a little high (uniform, +0.02 nats at n =
     10³): a warning tells, mostly, from n = 500. Clusters separated by wide gaps are fitted one by one; fewer
     than ten points far from all others add nothing to J. Samples with far tails (Cauchy) are fitted in units
-    of asinh. Cost O(n log n), 0.01 s at n = 10³. Ties are refused. Do not use it for densities with spikes
-    or jumps inside the support.
+    of asinh. Cost O(n log n): 7 ms for the fits, and one sort of the values, which at n = 10⁶ takes 40 % of
+    30 ms; beyond 4000 points the rest is done on the means of narrow cells. Ties are refused. Do not use it
+    for densities with spikes or jumps inside the support.
 
     References
     ----------

@@ -14,8 +14,8 @@ from infoplane.estimators.entropy_only import EntropyOnly
 from infoplane.kernels.spacings import log_spacings, moments_of_log_spacings
 from infoplane.sample import Sample
 
-# Binary exponent of the data from which their differences may leave the range of float64.
-_LARGEST_EXPONENT = 1000
+# Binary exponents of data whose differences stay in range, down to the last place of the largest.
+_MODERATE = 900
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,13 @@ class Spacing(EntropyOnly):
 
     Notes
     -----
-    Cost O(n log n). The bias comes from the change of the density within a spacing and is below the
-    standard error for the default m, which makes the estimate nearly efficient: its standard error exceeds
-    sd(log f)/√n by what the noise of the spacings adds, 1/(3·2m) of variance in the limit. Do not use it in
-    two or more dimensions (see `Copula`), nor on rounded data: ties are refused, and so are `counts`. Weights
-    should change little within a spacing, as a smooth function of x does.
+    Cost O(n log n), bounded by one sort of the values, which takes three quarters of the time at n = 10⁶;
+    influences of the rows need a sort of row numbers too, if they are asked for. The bias comes from the
+    change of the density within a spacing and is below the standard error for the default m, which makes the
+    estimate nearly efficient: its standard error exceeds sd(log f)/√n by what the noise of the spacings adds,
+    1/(3·2m) of variance in the limit. Do not use it in two or more dimensions (see `Copula`), nor on rounded
+    data: ties are refused, and so are `counts`. Weights should change little within a spacing, as a smooth
+    function of x does.
 
     References
     ----------
@@ -163,10 +165,9 @@ class _Line:
     def __init__(self, ordered: Array, m: int | None) -> None:
         self.n = ordered.size
         self.m = m or max(2, round(self.n ** (1 / 3) / 2.5))
-        # Differences of the data as given lose no digit, not even where they underflow; an exact power of two
-        # keeps those of 1e300 in range.
+        # Differences of the data as given lose no digit; an exact power of two keeps 1e±300 in range.
         exponent = int(np.frexp(max(abs(ordered[0]), abs(ordered[-1])))[1])
-        scaled = exponent > _LARGEST_EXPONENT
+        scaled = abs(exponent) > _MODERATE
         self._ordered = np.ldexp(ordered, -exponent) if scaled else ordered
         # Only the orders m … 2m occur, rising at one end and falling at the other.
         self._orders = np.arange(self.m, 2 * self.m + 1)

@@ -37,8 +37,9 @@ _L0, _L1, _L2, _L3, _L4, _L5, _L6 = (float(c) for c in _INTERPOLANT.convert(kind
 # Bits of 1 and of √½, what they differ by, and those of the fraction of a float.
 _ONE, _ROOT_HALF, _FRACTION = 0x3FF0000000000000, 0x3FE6A09E667F3BCD, 0x000FFFFFFFFFFFFF
 _SHIFT = _ONE - _ROOT_HALF
-# The bits of 2⁵² + k for a whole number k are those of 2⁵² and k.
-_WHOLE_BITS, _WHOLE_OFFSET = 0x4330000000000000, 2.0**52 + 1023
+# The bits of 2¹¹ + k for a whole number k < 2¹¹ are those of 2¹¹ with k at the head of the fraction. Where
+# fast arithmetic takes (x − y) f for xf − yf, numbers as small as that cost 2e-13 at most.
+_EXPONENT, _LARGE, _OFFSET = 0x7FF << 41, 0x40A0000000000000, 2048.0 + 1023
 _LEAST_NORMAL = 2.0**-1022
 
 if numba.config.DISABLE_JIT:
@@ -108,13 +109,13 @@ def exp(x):
 
 @inline
 def log(x):
-    """Natural logarithm of a finite x > 0, subnormal or not, with an error of two units in the last place.
+    """Natural logarithm of a finite x > 0, subnormal or not, to four units in the last place.
 
     x = 2^k m with m in [√½, √2), and log m = 2 artanh s for s = (m − 1)/(m + 1).
     """
     small = x < _LEAST_NORMAL
     bits = _bits_of_float(x * 2.0**54 if small else x) + _SHIFT
-    exponent = _float_of_bits(((bits >> 52) & 0x7FF) | _WHOLE_BITS) - _WHOLE_OFFSET
+    exponent = _float_of_bits(((bits >> 11) & _EXPONENT) | _LARGE) - _OFFSET
     exponent -= 54.0 if small else 0.0
     m = _float_of_bits((bits & _FRACTION) + _ROOT_HALF)
     s = (m - 1.0) / (m + 1.0)
