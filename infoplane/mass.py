@@ -67,8 +67,7 @@ class Mass:
         n : int
             How many.
         """
-        share = np.full(n, 1 / n)
-        return cls(share, share)
+        return _Alike(n)
 
     @classmethod
     def of_weights(cls, weights: Array) -> Mass:
@@ -172,3 +171,33 @@ class Mass:
         middles = np.column_stack([end - ordered.share + ordered.unit / 2, end - ordered.unit / 2]).ravel()
         at = middles[0] + probabilities * (middles[-1] - middles[0])
         return np.interp(at, middles, np.repeat(x[order], 2))
+
+
+class _Alike(Mass):
+    """Rows that count alike, whose shares are written down when they are first asked for."""
+
+    _n: int
+    equal_units = True
+    has_repeats = False
+
+    def __init__(self, n: int) -> None:
+        object.__setattr__(self, "_n", n)
+
+    @lazy
+    def share(self) -> Array:
+        return np.full(self._n, 1 / self._n)
+
+    @property
+    def unit(self) -> Array:
+        return self.share
+
+    @property
+    def effective_n(self) -> float:
+        return float(self._n)
+
+    @property
+    def observations(self) -> int:
+        return self._n
+
+    def part(self, rows: Rows) -> Mass:
+        return _Alike(rows.size)

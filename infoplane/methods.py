@@ -22,7 +22,7 @@ from infoplane.estimators import (
     Stack,
     WeightedKNN,
 )
-from infoplane.estimators.base import EntropyFit, FisherFit, covariance
+from infoplane.estimators.base import EntropyFit, FisherFit, shared_covariance
 from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.long_run import long_run_covariance
 from infoplane.sample import Sample
@@ -197,9 +197,9 @@ def point_estimate(
     """
     h, shannon = entropy_estimate(method, sample)
     trace, fisher = trace_estimate(method, sample)
-    shared = covariance(shannon.influence, fisher.influence)
-    influences = np.column_stack([shannon.influence, fisher.influence])
-    if correlated and np.isfinite(influences).all():
+    shared = shared_covariance(shannon, fisher)
+    influences = np.column_stack([shannon.influence, fisher.influence]) if correlated else None
+    if influences is not None and np.isfinite(influences).all():
         added = (long_run_covariance(influences) - influences.T @ influences / sample.n) / sample.n
         # No less than for independent rows: what the lags take away may be their noise.
         more_h, more_j = np.maximum(np.diag(added), 0.0)

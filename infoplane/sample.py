@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,9 +12,11 @@ from numpy.typing import ArrayLike, NDArray
 from infoplane.errors import DegenerateSampleError
 from infoplane.lazy import lazy
 from infoplane.mass import Mass
-from infoplane.ties import dithered, require_fine, resolution, tie_report
+from infoplane.ties import dithered, require_fine, resolution, tie_report, well_apart
+from infoplane.whitening import Whitening
 
 Array = NDArray[np.float64]
+_T = TypeVar("_T")
 
 
 def as_array(x: ArrayLike, *, name: str = "x") -> Array:
@@ -73,14 +76,8 @@ class Sample:
     ----------
     values : ndarray of shape (n, d)
         The data as given, in float64.
-    center : ndarray of shape (d,)
-        Column means, weighted.
-    whitener : ndarray of shape (d, d)
-        The linear map to unit covariance.
-    whitened : ndarray of shape (n, d)
-        The whitened data.
-    log_volume : float
-        log √det S, S the sample covariance.
+    whitening : Whitening
+        The affine map to mean zero and unit covariance.
     mass : Mass
         What each row counts.
     widths : ndarray of shape (d,)
@@ -90,10 +87,7 @@ class Sample:
     """
 
     values: Array
-    center: Array
-    whitener: Array
-    whitened: Array
-    log_volume: float
+    whitening: Whitening
     mass: Mass
     widths: Array
     name: str = "x"
@@ -157,14 +151,14 @@ class Sample:
                 f"`{name}` must have at least d + 3 = {d + 3} rows (observations) "
                 f"for its d = {d} columns, got {_number_of_rows(mass)}{hint}"
             )
-        constant = np.flatnonzero(values.min(axis=0) == values.max(axis=0))
-        if constant.size:
+        ends_alike = np.flatnonzero(values[0] == values[-1])
+        constant = [int(j) for j in ends_alike if (values[:, j] == values[0, j]).all()]
+        if constant:
             raise DegenerateSampleError(
-                f"`{name}` must vary in every column, got constant column(s) {constant.tolist()}"
+                f"`{name}` must vary in every column, got constant column(s) {constant}"
             )
         values, widths = _resolved(values, ties, rng, mass, name)
-        center, whitener, whitened, log_volume = _whiten(values, mass, name)
-        return cls(values, center, whitener, whitened, log_volume, mass, widths, name)
+        return cls(values, Whitening.of(values, mass, name), mass, widths, name)
 
     def halves(self) -> tuple[Sample, Sample]:
         """Two disjoint halves of the rows, alike in their distances from the center."""
@@ -175,8 +169,7 @@ class Sample:
 
     def _part(self, rows: NDArray[np.intp]) -> Sample:
         values, mass = np.ascontiguousarray(self.values[rows]), self.mass.part(rows)
-        center, whitener, whitened, log_volume = _whiten(values, mass, self.name)
-        return Sample(values, center, whitener, whitened, log_volume, mass, self.widths, self.name)
+        return Sample(values, Whitening.of(values, mass, self.name), mass, self.widths, self.name)
 
     @property
     def n(self) -> int:
@@ -187,6 +180,36 @@ class Sample:
     def d(self) -> int:
         """Number of dimensions."""
         return self.values.shape[1]
+
+    @lazy
+    def center(self) -> Array:
+        """Column means, weighted, of shape (d,)."""
+        return self.whitening.center
+
+    @lazy
+    def whitener(self) -> Array:
+        """The linear map to unit covariance, of shape (d, d)."""
+        return self.whitening.matrix
+
+    @lazy
+    def log_volume(self) -> float:
+        """log √det S, S the sample covariance."""
+        return self.whitening.log_volume
+
+    @lazy
+    def whitened(self) -> Array:
+        """The whitened data, of shape (n, d)."""
+        return self.whitening(self.values)
+
+    @lazy
+    def ordered(self) -> Array:
+        """Values of one variable in ascending order: sorted once, for all that ask."""
+        return np.sort(self.values[:, 0])
+
+    @lazy
+    def order(self) -> NDArray[np.intp]:
+        """Row numbers of one variable by value. Finding them takes three times as long as sorting values."""
+        return np.argsort(self.values[:, 0])
 
     @property
     def covariance_shrinkage(self) -> float:
@@ -285,6 +308,24 @@ class Sample:
                 'method="gaussian" needs no distinct rows'
             )
 
+    def once(self, key: Hashable, compute: Callable[[], _T]) -> _T:
+        """What a method derives from the sample, computed when it is first asked for and kept.
+
+        Parameters
+        ----------
+        key : hashable
+            The method, with its options.
+        compute : callable
+            Derives it.
+        """
+        if key not in self._derived:
+            self._derived[key] = compute()
+        return cast(_T, self._derived[key])
+
+    @lazy
+    def _derived(self) -> dict[Hashable, Any]:
+        return {}
+
     @lazy
     def rounding(self) -> float:
         """Largest extent of the cells to which rows are known to be rounded, in whitened units; 0 if none is.
@@ -312,6 +353,8 @@ class Sample:
 
     @lazy
     def _tie_report(self) -> str | None:
+        if self.d == 1 and well_apart(self.ordered):
+            return None
         return tie_report(self.values, self.whitened, self.mass)
 
 
@@ -362,44 +405,6 @@ def _number_of_rows(mass: Mass) -> str:
     if mass.equal_units:
         return str(mass.observations)
     return f"{mass.share.size} weighted as unequally as {mass.effective_n:.3g} equal ones (1/Σ w²)"
-
-
-def _whiten(values: Array, mass: Mass, name: str) -> tuple[Array, Array, Array, float]:
-    """Center, scale and rotate to unit covariance by a singular value decomposition.
-
-    Working on standardised columns and on singular values (never on a covariance matrix) keeps full
-    relative accuracy for columns of very different scales and for strongly correlated ones; exact powers
-    of two keep 1e±200 in range.
-    """
-    n, d = values.shape
-    exponent = np.frexp(np.abs(values).max(axis=0))[1]
-    scaled = np.ldexp(values, -exponent)
-    mean = mass.share @ scaled
-    scaled = scaled - mean
-    # The mean of what the first one leaves is its rounding, which a large offset would make felt.
-    scaled -= (correction := mass.share @ scaled)
-    mean += correction
-    # Rows of one unit of weight each, n − 1 in all, so that the sums of their squares are covariances.
-    unit = np.sqrt(mass.share * (n - 1) * mass.effective_n / (mass.effective_n - 1))[:, None]
-    spread = np.sqrt(np.square(scaled * unit).sum(axis=0) / (n - 1))
-    # The data themselves are known to half a unit in the last place of their largest entry.
-    resolution = np.finfo(float).eps / spread
-    standard = scaled / spread
-    _, singular, rotation = np.linalg.svd(np.linalg.qr(standard * unit, mode="r"))
-    smallest = 32 * d * float(resolution.max())
-    rank = int(np.count_nonzero(singular > smallest * singular[0]))
-    if rank < d:
-        raise DegenerateSampleError(
-            f"`{name}` must have linearly independent columns, got rank {rank} for d = {d} "
-            "(to rounding): the distribution has no density"
-        )
-    stretch = np.sqrt(n - 1) / singular
-    whitened = np.ascontiguousarray((standard @ rotation.T) * stretch)
-    log_volume = float(np.sum(np.log(spread) + exponent * np.log(2.0) - np.log(stretch)))
-    with np.errstate(over="ignore", under="ignore"):
-        whitener = np.ldexp((rotation.T * stretch) / spread[:, None], -exponent[:, None])
-        center = np.ldexp(mean, exponent)
-    return center, whitener, whitened, log_volume
 
 
 def as_points(points: Any, sample: Sample, *, name: str = "points") -> Array:

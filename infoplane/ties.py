@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infoplane.errors import DegenerateSampleError
+from infoplane.kernels.moments import count_close
 from infoplane.mass import Mass
 
 Array = NDArray[np.float64]
@@ -44,6 +45,19 @@ def repeated_rows(values: Array) -> int:
     suspects[:-1] |= equal_to_next
     rows = values[order[suspects]]
     return 0 if rows.size == 0 else len(rows) - len(np.unique(rows, axis=0))
+
+
+def well_apart(ordered: Array) -> bool:
+    """Whether the values of a variable differ by more than rounding takes away when they are centred.
+
+    Parameters
+    ----------
+    ordered : ndarray of shape (n,)
+        The values in ascending order.
+    """
+    with np.errstate(over="ignore"):
+        extent = ordered[-1] - ordered[0]
+    return bool(count_close(ordered, _ROUNDING * np.finfo(np.float64).eps * extent) == 0)
 
 
 def tie_report(values: Array, whitened: Array, mass: Mass) -> str | None:

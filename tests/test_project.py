@@ -19,11 +19,12 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     # A module may import only from lower floors, or from those listed before it on its own.
     "infoplane": [
-        ["lazy", "errors", "limits", "long_run", "estimate", "mass", "ties", "sample"],
         [
             "kernels.linear_algebra", "kernels.jit", "kernels.exp", "kernels.pairs", "kernels.nearest",
-            "kernels.neighbors", "kernels.ranges", "kernels.binning", "kernels.splines",
+            "kernels.neighbors", "kernels.ranges", "kernels.binning", "kernels.splines", "kernels.spacings",
+            "kernels.moments",
         ],
+        ["lazy", "errors", "limits", "long_run", "estimate", "mass", "ties", "whitening", "sample"],
         [
             "estimators.base", "estimators.kernel_density", "estimators.bandwidths",
             "estimators.gaussian", "estimators.nearest_balls", "estimators.knn", "estimators.kde",

@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from infoplane.lazy import lazy
 from infoplane.sample import Sample
 
 Array = NDArray[np.float64]
 
 
-class EntropyFit(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Ascending:
+    """Numbers at the rows of one variable in the order of its values, found when they are first asked for.
+
+    Parameters
+    ----------
+    sample : Sample
+        The variable.
+    compute : callable
+        Gives them, an ndarray of shape (n,).
+    """
+
+    sample: Sample
+    compute: Callable[[], Array]
+
+    @lazy
+    def by_value(self) -> Array:
+        """The numbers, ascending in the variable."""
+        return self.compute()
+
+    @lazy
+    def by_row(self) -> Array:
+        """The numbers in the order of the rows, which have to be sorted for it."""
+        rows = np.empty(self.sample.n)
+        rows[self.sample.order] = self.by_value
+        return rows
+
+
+class _Influential:
+    """What holds the influences of the rows on an estimate."""
+
+    influences: Array | Ascending
+
+    @property
+    def influence(self) -> Array:
+        """`influences` in the order of the rows."""
+        return self.influences.by_row if isinstance(self.influences, Ascending) else self.influences
+
+
+@dataclass(frozen=True, eq=False)
+class EntropyFit(_Influential):
     """An estimated entropy.
 
     Attributes
@@ -21,8 +64,9 @@ class EntropyFit(NamedTuple):
         H in nats.
     standard_error : float
         Its standard error.
-    influence : ndarray of shape (n,)
-        What each row adds to the error of H, times n; NaN at rows that were not evaluated.
+    influences : ndarray of shape (n,) or Ascending
+        What each row adds to the error of H, times n; NaN at rows that were not evaluated. `influence` has
+        them in the order of the rows.
     bound : {"upper", "lower"}, optional
         That the value is no estimate but a bound, in expectation.
     skewness : float, default 0
@@ -31,12 +75,13 @@ class EntropyFit(NamedTuple):
 
     value: float
     standard_error: float
-    influence: Array
+    influences: Array | Ascending
     bound: Literal["upper", "lower"] | None = None
     skewness: float = 0.0
 
 
-class FisherFit(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class FisherFit(_Influential):
     """An estimated Fisher information.
 
     Attributes
@@ -45,8 +90,9 @@ class FisherFit(NamedTuple):
         J in original units.
     standard_error : float
         That of tr J.
-    influence : ndarray of shape (n,)
-        What each row adds to the error of tr J, times n; NaN at rows that were not evaluated.
+    influences : ndarray of shape (n,) or Ascending
+        What each row adds to the error of tr J, times n; NaN at rows that were not evaluated. `influence` has
+        them in the order of the rows.
     bound : {"upper", "lower"}, optional
         That the value is no estimate but a bound, in expectation.
     skewness : float, default 0
@@ -55,7 +101,7 @@ class FisherFit(NamedTuple):
 
     matrix: Array
     standard_error: float
-    influence: Array
+    influences: Array | Ascending
     bound: Literal["upper", "lower"] | None = None
     skewness: float = 0.0
 
@@ -103,6 +149,19 @@ def covariance(first: Array, second: Array) -> float:
         return 0.0
     rows = int(np.isfinite(first).sum()) * int(np.isfinite(second).sum())
     return float(np.mean(both[shared])) * int(shared.sum()) / rows
+
+
+def shared_covariance(first: EntropyFit | FisherFit, second: EntropyFit | FisherFit) -> float:
+    """Sampling covariance of two estimates from one sample.
+
+    Parameters
+    ----------
+    first, second : EntropyFit or FisherFit
+        The estimates; where both are known by value, rows need not be sorted.
+    """
+    if isinstance(first.influences, Ascending) and isinstance(second.influences, Ascending):
+        return float(first.influences.by_value @ second.influences.by_value) / first.influences.sample.n**2
+    return covariance(first.influence, second.influence)
 
 
 def evenly(order: NDArray[np.intp], limit: int) -> NDArray[np.intp]:

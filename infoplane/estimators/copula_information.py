@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,7 +152,7 @@ def _weighted(*scores: Array) -> EntropyFit:
     k, terms = _order_and_terms(n, d)
     fit = _block(np.hstack(scores), WeightedKNN(k=k, terms=terms))
     bias = sum(w * rank_bias(n, d, j) for j, w in enumerate(_weights(n, d), start=1)) if d > 1 else 0.0
-    return fit._replace(value=fit.value - bias)
+    return replace(fit, value=fit.value - bias)
 
 
 def _order_and_terms(n: int, d: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ _BORDER = 0.4
 _MARGIN = 0.5
 
 
-def infinite_at_an_edge(x: Array) -> bool:
+def infinite_at_an_edge(ordered: Array) -> bool:
     """Whether the sample's extremes betray an end of the density so steep that J is infinite.
 
     If f falls like (b − x)^α towards an end b, then J < ∞ only for α > 1, and the excesses of the largest
@@ -29,25 +29,24 @@ def infinite_at_an_edge(x: Array) -> bool:
 
     Parameters
     ----------
-    x : ndarray of shape (n,)
-        The sample; with fewer than 500 observations the answer is always no.
+    ordered : ndarray of shape (n,)
+        The sample in ascending order; with fewer than 500 observations the answer is always no.
 
     Notes
     -----
     Found in 84 % (uniform) and 71 % (exponential) of samples at n = 1000, in 99 % and 96 % at 3000. False
     alarms in 500 samples at n = 1000: none for normal, t, logistic, Laplace, Gumbel and mixture densities,
     0.4 % where f falls like exp(−x⁸), 2.4 % for the lognormal, whose lower end is all but an edge. Jumps
-    inside the support are not looked for. Cost O(n).
+    inside the support are not looked for. Cost O(n^{2/3}).
 
     References
     ----------
     J. R. M. Hosking, J. R. Wallis, Technometrics 29 (1987) 339–349.
     """
-    if x.size < _LEAST:
+    if ordered.size < _LEAST:
         return False
-    k = round(x.size ** (2 / 3))
-    for tail in (x, -x):
-        largest = np.sort(np.partition(tail, x.size - k - 1)[x.size - k - 1 :])
+    k = round(ordered.size ** (2 / 3))
+    for largest in (ordered[-k - 1 :], -ordered[k::-1]):
         limits = {k: _BORDER - _MARGIN / math.sqrt(k), k // 2: _BORDER, k // 4: _BORDER}
         if all(_relative_half_difference(largest[-m - 1 :]) < limit for m, limit in limits.items()):
             return True

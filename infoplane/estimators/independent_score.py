@@ -136,13 +136,14 @@ class Axis:
         knots : int
             Number of knots.
         """
-        center, scale = location_and_scale(y)
-        x = (y - center) / scale
-        heavy = bool(np.abs(x).max() > FAR)
+        ordered = np.sort(y)
+        center, scale = location_and_scale(ordered)
+        ordered = (ordered - center) / scale
+        heavy = bool(max(-ordered[0], ordered[-1]) > FAR)
         if heavy:
-            x = compress(x)
-        spline = SplineDensity(x, knots).spline
-        ordered, low, high = np.sort(x), spline.t[0], spline.t[-1]
+            ordered = compress(ordered)
+        spline = SplineDensity(ordered, knots).spline
+        low, high = spline.t[0], spline.t[-1]
         bottom = max(low, ordered[0] - (ordered[_SPACINGS] - ordered[0]) / _SPACINGS)
         top = min(high, ordered[-1] + (ordered[-1] - ordered[-1 - _SPACINGS]) / _SPACINGS)
         mass = 1 - _mass(spline, low, bottom) - _mass(spline, top, high)

@@ -9,10 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infoplane.errors import warn
-from infoplane.estimators.base import Array, EntropyFit, FisherFit, least_rows
+from infoplane.estimators.base import Array, Ascending, EntropyFit, FisherFit, least_rows
 from infoplane.estimators.edges import infinite_at_an_edge
-from infoplane.estimators.robust_units import FAR, compress, compression_rate, location_and_scale
+from infoplane.estimators.robust_units import (
+    FAR,
+    compress,
+    compression_rate,
+    expand,
+    in_units,
+    location_and_scale,
+)
 from infoplane.estimators.spline_density import Field, SplineDensity
+from infoplane.kernels.spacings import gaps_beyond
 from infoplane.sample import Sample
 
 _LEAST_KNOTS = 6
@@ -59,8 +67,9 @@ class LogSpline:
     jump (uniform, exponential) its value means nothing and H is a little high (uniform, +0.02 nats at n =
     10³): a warning tells, mostly, from n = 500. Clusters separated by wide gaps are fitted one by one; fewer
     than ten points far from all others add nothing to J. Samples with far tails (Cauchy) are fitted in units
-    of asinh. Cost O(n log n), 0.01 s at n = 10³. Ties are refused. Do not use it for densities with spikes
-    or jumps inside the support.
+    of asinh. Cost O(n log n): 7 ms for the fits, and one sort of the values, which at n = 10⁶ takes 40 % of
+    30 ms; beyond 4000 points the rest is done on the means of narrow cells. Ties are refused. Do not use it
+    for densities with spikes or jumps inside the support.
 
     References
     ----------
@@ -100,9 +109,9 @@ class LogSpline:
         """
         mixture = self._mixture(sample)
         field = mixture.own_field()
-        terms = -field.log_density - 0.5 * field.leverage
-        value = float(terms.mean()) + math.log(mixture.scale) + sample.log_volume
-        return EntropyFit(value, float(terms.std(ddof=1)) / math.sqrt(sample.n), terms - terms.mean())
+        terms = mixture.average(-field.log_density - 0.5 * field.leverage)
+        value = terms.value + math.log(mixture.scale) + sample.log_volume
+        return EntropyFit(value, terms.standard_error, Ascending(sample, terms.deviations))
 
     def fisher(self, sample: Sample) -> FisherFit:
         """Fisher information in original units, as a matrix of one entry.
@@ -118,13 +127,13 @@ class LogSpline:
             If the density seems to end in a jump, where J is infinite, or J still rises with the resolution.
         """
         mixture = self._mixture(sample)
-        bound, noise = _bound_and_noise(mixture.own_field(), mixture.scale)
-        value = max(float(bound.mean()) + noise, sample.covariance_shrinkage)
+        bound, noise = _bound_and_noise(mixture)
+        value = max(bound.value + noise, sample.covariance_shrinkage)
         # The noise of ŝ acts on J in second order, with a standard deviation like its mean.
-        error = math.hypot(float(bound.std(ddof=1)) / math.sqrt(sample.n), noise)
-        smoothed, less_noise = _bound_and_noise(mixture.own_field(smoother=True), mixture.scale)
-        rise = max(float(bound.mean() - smoothed.mean()) + noise - less_noise, 0.0)
-        if infinite_at_an_edge(sample.whitened[:, 0]):
+        error = math.hypot(bound.standard_error, noise)
+        smoothed, less_noise = _bound_and_noise(mixture, smoother=True)
+        rise = max(bound.value - smoothed.value + noise - less_noise, 0.0)
+        if infinite_at_an_edge(sample.ordered):
             warn(
                 f"the density of `{sample.name}` seems to end in a jump or a steep edge (as those of uniform "
                 "and exponential variables do), where the Fisher information is infinite: the value returned "
@@ -136,7 +145,8 @@ class LogSpline:
         error = math.hypot(error, rise)
         matrix = sample.matrix_from_whitened(np.array([[value]]))
         back = float(matrix[0, 0]) / value
-        return FisherFit(matrix, back * error, back * (bound - bound.mean()))
+        influences = Ascending(sample, lambda: back * bound.deviations())
+        return FisherFit(matrix, back * error, influences)
 
     def score(self, sample: Sample, points: Array | None) -> Array:
         """Score in original units; between and beyond clusters that of the nearest cluster's end.
@@ -150,7 +160,7 @@ class LogSpline:
         """
         mixture = self._mixture(sample)
         if points is None:
-            score = mixture.own_field().score
+            score = Ascending(sample, lambda: mixture.own_score(_whitened_in_order(sample))).by_row
         else:
             score = mixture.score((points[:, 0] - mixture.center) / mixture.scale)
         return score[:, None] / mixture.scale @ sample.whitener.T
@@ -162,12 +172,20 @@ class LogSpline:
             )
         sample.require_rows(least_rows(1), self.name)
         sample.require_distinct_rows(self.name)
-        return _Mixture(sample.whitened[:, 0], self.knots, sample.rounding)
+        # Both quantities need it, and the plane needs both.
+        return sample.once(self, lambda: _Mixture(_whitened_in_order(sample), self.knots, sample.rounding))
 
 
-def _bound_and_noise(field: Field, scale: float) -> tuple[Array, float]:
-    """Terms −2ŝ′ − ŝ² and the mean sampling variance of ŝ, in units of the whitened data."""
-    return (-2 * field.slope - field.score**2) / scale**2, float(field.variance.mean()) / scale**2
+def _whitened_in_order(sample: Sample) -> Array:
+    # Whitening one variable is increasing.
+    return sample.whitening(sample.ordered[:, None])[:, 0]
+
+
+def _bound_and_noise(mixture: _Mixture, *, smoother: bool = False) -> tuple[_Average, float]:
+    """Mean of −2ŝ′ − ŝ² and of the sampling variance of ŝ, in units of the whitened data."""
+    field, squared_unit = mixture.own_field(smoother=smoother), mixture.scale**2
+    bound = mixture.average((-2 * field.slope - field.score**2) / squared_unit)
+    return bound, mixture.average(field.variance).value / squared_unit
 
 
 def _rising(name: str, rise: float, error: float) -> str:
@@ -179,35 +197,70 @@ def _rising(name: str, rise: float, error: float) -> str:
     )
 
 
+class _Average:
+    """A mean over points of which many share a value."""
+
+    def __init__(self, terms: Array, counts: NDArray[np.intp]) -> None:
+        n = int(counts.sum())
+        self.value = float(counts @ terms) / n
+        self._apart, self._counts = terms - self.value, counts
+        self.standard_error = math.sqrt(float(counts @ self._apart**2) / (n - 1) / n)
+
+    def deviations(self) -> Array:
+        """What each point differs from the mean by."""
+        return np.repeat(self._apart, self._counts)
+
+
 class _Mixture:
     """Log-splines of the clusters of a sample, in units of its robust scale about its median.
 
     Far outliers neither stretch these units nor the knots of the others: they are clusters of their own.
+    Points come in ascending order, and so do the cells into which those of large clusters are gathered. They
+    are brought to their units in place: for large samples fresh memory costs more than arithmetic.
     """
 
-    def __init__(self, z: Array, knots: int, rounding: float) -> None:
-        self.center, self.scale = location_and_scale(z)
-        self._t = (z - self.center) / self.scale
-        groups = _split(self._t)
-        self._groups = groups if max(map(len, groups)) >= _LEAST_CLUSTER else [np.argsort(self._t)]
+    def __init__(self, points: Array, knots: int, rounding: float) -> None:
+        self.center, self.scale = location_and_scale(points)
+        t = in_units(points, self.center, self.scale)
+        starts = _cuts(t)
+        if np.diff(starts, prepend=0, append=t.size).max() < _LEAST_CLUSTER:
+            starts = starts[:0]
+        self._starts, groups = starts, np.split(t, starts)
+        self._ends = [(float(group[0]), float(group[-1])) for group in groups]
         self._clusters = {
-            g: _Cluster(self._t[rows], knots, rounding / self.scale)
-            for g, rows in enumerate(self._groups)
-            if len(rows) >= _LEAST_CLUSTER
+            g: _Cluster(group, knots, rounding / self.scale)
+            for g, group in enumerate(groups)
+            if group.size >= _LEAST_CLUSTER
         }
+        self._sizes = [group.size for group in groups]
+        self.counts = np.concatenate([
+            self._clusters[g].counts if g in self._clusters else np.array([size])
+            for g, size in enumerate(self._sizes)
+        ])  # fmt: skip
 
     def own_field(self, *, smoother: bool = False) -> Field:
-        """Leave-one-out field at every point; outliers have a flat density over the gap beside them."""
-        n = self._t.size
-        field = Field(*np.zeros((len(Field._fields), n)))
-        for g, rows in enumerate(self._groups):
+        """Leave-one-out field at every cell; outliers have a flat density over the gap beside them."""
+        n = sum(self._sizes)
+        parts = []
+        for g, size in enumerate(self._sizes):
             if g in self._clusters:
-                for whole, part in zip(field, self._clusters[g].own_field(smoother), strict=True):
-                    whole[rows] = part
+                part = self._clusters[g].own_field(smoother)
             else:
-                field.log_density[rows] = -math.log(self._room(g))
-            field.log_density[rows] += math.log(len(rows) / n)
-        return field
+                part = Field(np.array([-math.log(self._room(g))]), *np.zeros((len(Field._fields) - 1, 1)))
+            parts.append(part._replace(log_density=part.log_density + math.log(size / n)))
+        return Field(*map(np.concatenate, zip(*parts, strict=True)))
+
+    def own_score(self, points: Array) -> Array:
+        """Leave-one-out score at every point, which are those that the mixture was made of."""
+        t = in_units(points, self.center, self.scale)
+        return np.concatenate([
+            self._clusters[g].own_score(group) if g in self._clusters else np.zeros(group.size)
+            for g, group in enumerate(np.split(t, self._starts))
+        ])  # fmt: skip
+
+    def average(self, terms: Array) -> _Average:
+        """Mean over the points of what is given at the cells."""
+        return _Average(terms, self.counts)
 
     def score(self, t: Array) -> Array:
         """Score at other points, each taken to belong to the nearest cluster."""
@@ -218,32 +271,33 @@ class _Mixture:
 
     def _room(self, g: int) -> float:
         """Length of the shorter gap beside a group, with its own extent."""
-        first, last = self._t[self._groups[g][0]], self._t[self._groups[g][-1]]
+        first, last = self._ends[g]
         gaps = []
         if g > 0:
-            gaps.append(first - self._t[self._groups[g - 1][-1]])
-        if g + 1 < len(self._groups):
-            gaps.append(self._t[self._groups[g + 1][0]] - last)
-        return float(min(gaps) + last - first)
+            gaps.append(first - self._ends[g - 1][1])
+        if g + 1 < len(self._ends):
+            gaps.append(self._ends[g + 1][0] - last)
+        return min(gaps) + last - first
 
 
 class _Cluster:
     """Log-spline of one cluster, of x or, if that has far tails, of y = c·asinh(x/c)."""
 
     def __init__(self, t: Array, knots: int, rounding: float) -> None:
-        self.low, self.high = float(t.min()), float(t.max())
+        self.low, self.high = float(t[0]), float(t[-1])
         if rounding:
             # Knots as close as the cells of rounded data would show the cells.
             knots = min(knots, max(_LEAST_KNOTS, int(_KNOTS_A_CELL * (self.high - self.low) / rounding)))
         self._center, self._scale = location_and_scale(t)
-        self._x = (t - self._center) / self._scale
-        self._heavy = float(np.abs(self._x).max()) > FAR
-        self._density = SplineDensity(compress(self._x) if self._heavy else self._x, knots)
+        x = in_units(t, self._center, self._scale)
+        self._heavy = float(max(-x[0], x[-1])) > FAR
+        self._density = SplineDensity(compress(x) if self._heavy else x, knots)
+        self.counts = self._density.counts
 
     def own_field(self, smoother: bool) -> Field:
         field, h = self._density.own_field(smoother=smoother), self._scale
         if self._heavy:
-            field = _through_compression(field, self._x)
+            field = _through_compression(field, expand(self._density.points))
         return Field(
             field.log_density - math.log(h),
             field.leverage,
@@ -252,25 +306,33 @@ class _Cluster:
             field.variance / h**2,
         )
 
+    def own_score(self, t: Array) -> Array:
+        score = np.repeat(self._density.own_field().score, self.counts)
+        return self._uncompressed(in_units(t, self._center, self._scale), score)
+
     def score(self, t: Array) -> Array:
         x = (t - self._center) / self._scale
-        if not self._heavy:
-            return self._density.score(x) / self._scale
-        rate, shift, _ = compression_rate(x)
-        return (self._density.score(compress(x)) * rate + shift) / self._scale
+        return self._uncompressed(x, self._density.score(compress(x) if self._heavy else x))
+
+    def _uncompressed(self, x: Array, score: Array) -> Array:
+        if self._heavy:
+            rate, shift, _ = compression_rate(x)
+            score = score * rate + shift
+        return score / self._scale
 
 
-def _split(t: Array) -> list[NDArray[np.intp]]:
-    """Rows of each cluster in ascending order; gaps are judged after compression, as tails are sparse."""
-    order = np.argsort(t)
-    y = compress(t[order])
-    stretch = y[_NEIGHBORS:] - y[:-_NEIGHBORS]
-    left, right = np.zeros((2, y.size - 1))
+def _cuts(t: Array) -> NDArray[np.intp]:
+    """Where clusters begin among ascending points; gaps are judged after compression, as tails are sparse."""
+    n, k = t.size, _NEIGHBORS
+    # Compression shrinks most what lies farthest out: a gap that is long after it has been longer still
+    # beside the stretch on its inner side. Few are.
+    at = np.flatnonzero(gaps_beyond(t, k, (1 - 1e-9) * _GAP))
     # Where fewer than ten points are left on one side, only the other tells what a gap is.
-    left[_NEIGHBORS:] = stretch[:-1]
-    right[:-_NEIGHBORS] = stretch[1:]
-    cuts = np.flatnonzero(np.diff(y) > _GAP * np.maximum(left, right)) + 1
-    return np.split(order, cuts)
+    before = np.where(at >= k, compress(t[at]) - compress(t[np.maximum(at - k, 0)]), 0.0)
+    after = at + 1 + k
+    beyond = np.where(after < n, compress(t[np.minimum(after, n - 1)]) - compress(t[at + 1]), 0.0)
+    apart = compress(t[at + 1]) - compress(t[at])
+    return at[apart > _GAP * np.maximum(before, beyond)] + 1
 
 
 def _through_compression(field: Field, x: Array) -> Field:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
+
+from infoplane.kernels.moments import central_moments
 
 Array = NDArray[np.float64]
 
@@ -12,16 +16,49 @@ FAR = 15.0
 _CORE = 3.0
 
 
-def location_and_scale(x: Array) -> tuple[float, float]:
+def location_and_scale(ordered: Array) -> tuple[float, float]:
     """Median, and the smaller of the standard deviation and the interquartile range over 1.349.
 
     Parameters
     ----------
-    x : ndarray of shape (n,)
-        Values.
+    ordered : ndarray of shape (n,)
+        Values in ascending order.
     """
-    low, middle, high = np.quantile(x, [0.25, 0.5, 0.75])
-    return float(middle), float(min(x.std(ddof=1), (high - low) / 1.349))
+    n = ordered.size
+    low, middle, high = at_ranks(ordered, np.array([0.25, 0.5, 0.75]) * (n - 1))
+    _, first, second = central_moments(ordered, None)
+    spread = math.sqrt(max(second - first**2, 0.0) * n / (n - 1))
+    return float(middle), min(spread, float(high - low) / 1.349)
+
+
+def in_units(x: Array, center: float, scale: float) -> Array:
+    """(x − center)/scale in the place of x.
+
+    Parameters
+    ----------
+    x : ndarray of shape (n,)
+        Values, overwritten.
+    center, scale : float
+        Location and unit.
+    """
+    x -= center
+    x /= scale
+    return x
+
+
+def at_ranks(ordered: Array, ranks: Array) -> Array:
+    """Values interpolated between those in order.
+
+    Parameters
+    ----------
+    ordered : ndarray of shape (n,)
+        Values in ascending order.
+    ranks : ndarray of shape (q,)
+        Places in that order, in [0, n − 1].
+    """
+    below = np.minimum(ranks.astype(np.intp), ordered.size - 2)
+    low, high = ordered[below], ordered[below + 1]
+    return np.asarray(low + (ranks - below) * (high - low))
 
 
 def compress(x: Array) -> Array:
@@ -32,7 +69,21 @@ def compress(x: Array) -> Array:
     x : ndarray of shape (n,)
         Values in robust units.
     """
-    return np.asarray(_CORE * np.arcsinh(x / _CORE))
+    y = np.asarray(x / _CORE)
+    np.arcsinh(y, out=y)
+    y *= _CORE
+    return y
+
+
+def expand(y: Array) -> Array:
+    """x = 3·sinh(y/3), the inverse of `compress`.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n,)
+        Compressed values.
+    """
+    return np.asarray(_CORE * np.sinh(y / _CORE))
 
 
 def compression_rate(x: Array) -> tuple[Array, Array, Array]:

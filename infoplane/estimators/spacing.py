@@ -9,9 +9,13 @@ import numpy as np
 from scipy.special import digamma, polygamma
 
 from infoplane.errors import DegenerateSampleError
-from infoplane.estimators.base import Array, EntropyFit, least_rows
+from infoplane.estimators.base import Array, Ascending, EntropyFit, least_rows
 from infoplane.estimators.entropy_only import EntropyOnly
+from infoplane.kernels.spacings import log_spacings, moments_of_log_spacings
 from infoplane.sample import Sample
+
+# Binary exponents of data whose differences stay in range, down to the last place of the largest.
+_MODERATE = 900
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,13 @@ class Spacing(EntropyOnly):
 
     Notes
     -----
-    Cost O(n log n). The bias comes from the change of the density within a spacing and is below the
-    standard error for the default m, which makes the estimate nearly efficient: its standard error exceeds
-    sd(log f)/√n by what the noise of the spacings adds, 1/(3·2m) of variance in the limit. Do not use it in
-    two or more dimensions (see `Copula`), nor on rounded data: ties are refused, and so are `counts`. Weights
-    should change little within a spacing, as a smooth function of x does.
+    Cost O(n log n), bounded by one sort of the values, which takes three quarters of the time at n = 10⁶;
+    influences of the rows need a sort of row numbers too, if they are asked for. The bias comes from the
+    change of the density within a spacing and is below the standard error for the default m, which makes the
+    estimate nearly efficient: its standard error exceeds sd(log f)/√n by what the noise of the spacings adds,
+    1/(3·2m) of variance in the limit. Do not use it in two or more dimensions (see `Copula`), nor on rounded
+    data: ties are refused, and so are `counts`. Weights should change little within a spacing, as a smooth
+    function of x does.
 
     References
     ----------
@@ -84,10 +90,23 @@ class Spacing(EntropyOnly):
             )
         sample.require_rows(max(least_rows(1), 2 * (self.m or 0) + 1), self.name)
         sample.require_distinct_rows(self.name, weights=True)
-        share = None if sample.mass.alike else sample.mass.share
-        terms, noise, variance = spacing_terms(sample.values[:, 0], self.m, name=sample.name, share=share)
-        value, error, influence = sample.mass.average(terms)
-        n = sample.mass.effective_n
+        return self._plain(sample) if sample.mass.alike else self._weighted(sample)
+
+    def _plain(self, sample: Sample) -> EntropyFit:
+        """From the moments of the terms, which are kept nowhere unless they are asked for."""
+        line = _Line(sample.ordered, self.m)
+        value, variance = line.moments()
+        of_density = max(variance - line.noise, 0.0)
+        error = math.sqrt((of_density + line.mean_variance) / sample.n)
+        return EntropyFit(value, error, Ascending(sample, lambda: line.terms(-value)))
+
+    def _weighted(self, sample: Sample) -> EntropyFit:
+        mass = sample.mass
+        terms, noise, variance = spacing_terms(
+            sample.values[:, 0], self.m, name=sample.name, share=mass.share
+        )
+        value, error, influence = mass.average(terms)
+        n = mass.effective_n
         of_density = max(n * error**2 - noise, 0.0)
         return EntropyFit(value, math.sqrt((of_density + variance) / n), influence)
 
@@ -122,41 +141,92 @@ def spacing_terms(
     DegenerateSampleError
         If more than m points coincide, so that a spacing is zero.
     """
-    n = x.size
-    m = m or max(2, round(n ** (1 / 3) / 2.5))
-    # An exact power of two keeps 1e±300 in range; differences of the data as given lose no digit.
-    exponent = np.frexp(np.abs(x).max())[1]
     order = np.argsort(x)
-    ordered = np.ldexp(x[order], -exponent)
-    width = np.empty(n)
-    width[:m] = ordered[m : 2 * m] - ordered[0]
-    width[m : n - m] = ordered[2 * m :] - ordered[: n - 2 * m]
-    width[n - m :] = ordered[-1] - ordered[n - 2 * m : n - m]
-    if not width.all():
+    line = _Line(x[order], m)
+    if not line.is_resolved:
         raise DegenerateSampleError(
-            f"`{name}` repeats a value more than {m} times: a sample with ties has no density"
+            f"`{name}` repeats a value more than {line.m} times: a sample with ties has no density"
         )
-    # Only the orders m … 2m occur, rising at one end and falling at the other.
-    possible = np.arange(m, 2 * m + 1)
-    log_density = _by_order(digamma(possible), n) - np.log(width)
-    noise = _by_order(polygamma(1, possible), n)
+    ordered, noise = line.terms(), line.noise
     if share is not None:
-        orders = _by_order(possible, n)
-        within = _within(share[order], m)
-        scatter = _within(share[order] ** 2, m) / within**2 - 1 / orders  # v/o
-        log_density += np.log(within) - np.log(orders / n) - scatter / 2
-        noise = n * share[order] * noise
-    terms = np.empty(n)
-    terms[order] = digamma(n + 1) + float(exponent) * math.log(2) - log_density
-    return terms, float(np.mean(noise)), _mean_variance(2 * m)
+        n, orders = x.size, _by_order(np.arange(line.m, 2 * line.m + 1.0), x.size)
+        within = _within(share[order], line.m)
+        scatter = _within(share[order] ** 2, line.m) / within**2 - 1 / orders  # v/o
+        ordered -= np.log(within) - np.log(orders / n) - scatter / 2
+        noise = float(share[order] @ _by_order(line.noises, n))
+    terms = np.empty(x.size)
+    terms[order] = ordered
+    return terms, noise, line.mean_variance
+
+
+class _Line:
+    """Points in ascending order, and −log f at each from the spacing about it."""
+
+    def __init__(self, ordered: Array, m: int | None) -> None:
+        self.n = ordered.size
+        self.m = m or max(2, round(self.n ** (1 / 3) / 2.5))
+        # Differences of the data as given lose no digit; an exact power of two keeps 1e±300 in range.
+        exponent = int(np.frexp(max(abs(ordered[0]), abs(ordered[-1])))[1])
+        scaled = abs(exponent) > _MODERATE
+        self._ordered = np.ldexp(ordered, -exponent) if scaled else ordered
+        # Only the orders m … 2m occur, rising at one end and falling at the other.
+        self._orders = np.arange(self.m, 2 * self.m + 1)
+        unit = exponent * math.log(2) if scaled else 0.0
+        self._offsets = digamma(self.n + 1) + unit - digamma(self._orders)
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether no spacing is zero."""
+        x, m = self._ordered, self.m
+        return bool(np.all(x[2 * m :] > x[: -2 * m]) and x[m] > x[0] and x[-1] > x[-1 - m])
+
+    @property
+    def noises(self) -> Array:
+        """Variances of the logarithms of spacings of the orders m … 2m."""
+        return np.asarray(polygamma(1, self._orders))
+
+    @property
+    def noise(self) -> float:
+        """Mean over the points of the variance that its spacing adds to a term."""
+        at_ends = 2 * float(self.noises[:-1].sum())
+        return (at_ends + (self.n - 2 * self.m) * float(self.noises[-1])) / self.n
+
+    @property
+    def mean_variance(self) -> float:
+        """What the spacings add to n times the variance of the mean of the terms."""
+        return _mean_variance(2 * self.m)
+
+    def terms(self, shift: float = 0.0) -> Array:
+        """Terms at all points, moved by a number."""
+        x, n, m = self._ordered, self.n, self.m
+        result = np.empty(n)
+        log_spacings(x, 2 * m, self._offsets[-1] + shift, result[m : n - m])
+        low, high = self._at_ends()
+        result[:m], result[n - m :] = low + shift, high + shift
+        return result
+
+    def moments(self) -> tuple[float, float]:
+        """Mean of the terms, and their variance about it with n − 1 for the number."""
+        n, m = self.n, self.m
+        ends = np.concatenate(self._at_ends())
+        mean, squares = moments_of_log_spacings(self._ordered, 2 * m)
+        mean += self._offsets[-1]
+        apart = ends.mean() - mean
+        squares += np.square(ends - ends.mean()).sum() + apart**2 * 2 * m * (n - 2 * m) / n
+        return float(mean + apart * 2 * m / n), float(squares) / (n - 1)
+
+    def _at_ends(self) -> tuple[Array, Array]:
+        x, n, m = self._ordered, self.n, self.m
+        low = np.log(x[m : 2 * m] - x[0]) + self._offsets[:-1]
+        high = np.log(x[-1] - x[n - 2 * m : n - m]) + self._offsets[-2::-1]
+        return low, high
 
 
 def _by_order(values: Array, n: int) -> Array:
     """Values for the orders m … 2m at the order of each of n spacings."""
     m = values.size - 1
     result = np.full(n, values[m])
-    result[:m] = values[:m]
-    result[n - m :] = values[m - 1 :: -1] if m else values[:0]
+    result[:m], result[n - m :] = values[:m], values[m - 1 :: -1]
     return result
 
 

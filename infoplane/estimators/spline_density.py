@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
+from infoplane.estimators.robust_units import at_ranks
 from infoplane.kernels.splines import banded_gram, bilinear, local_basis, newton, times, weighted_sum
 
 Array = NDArray[np.float64]
@@ -34,19 +35,19 @@ _RIDGE = 1e-11
 
 
 class Field(NamedTuple):
-    """A log density and its derivatives at the points of a sample, each left out of its own.
+    """A log density and its derivatives at points of a sample or cells of them, each left out of its own.
 
     Attributes
     ----------
-    log_density : ndarray of shape (n,)
+    log_density : ndarray of shape (m,)
         log f̂₋ᵢ at x_i.
-    leverage : ndarray of shape (n,)
+    leverage : ndarray of shape (m,)
         By how much leaving x_i out has lowered it.
-    score : ndarray of shape (n,)
+    score : ndarray of shape (m,)
         ŝ₋ᵢ = (log f̂₋ᵢ)′ at x_i.
-    slope : ndarray of shape (n,)
+    slope : ndarray of shape (m,)
         ŝ₋ᵢ′ at x_i.
-    variance : ndarray of shape (n,)
+    variance : ndarray of shape (m,)
         Sampling variance of ŝ at x_i.
     """
 
@@ -112,7 +113,8 @@ class SplineDensity:
     Parameters
     ----------
     x : ndarray of shape (n,)
-        Distinct points without wide gaps, n ≥ 10, in units in which the robust scale is near 1.
+        Distinct points in ascending order without wide gaps, n ≥ 10, in units in which the robust scale is
+        near 1. More than 4000 are gathered into 64 cells in a knot interval.
     knots : int
         Number of knots at most. Their density follows the square root of that of the points.
 
@@ -125,17 +127,19 @@ class SplineDensity:
     """
 
     def __init__(self, x: Array, knots: int) -> None:
-        self._knots = _place_knots(np.sort(x), min(knots, max(6, x.size // 2)))
+        self._knots = _place_knots(x, min(knots, max(6, x.size // 2)))
         self._all_knots = np.pad(self._knots, _DEGREE, mode="edge")
         size = self._knots.size + _DEGREE - 1
-        self._cells, self._cell_of, counts = _gather(x, self._knots)
-        self._n, self._weights = x.size, counts / x.size
-        self._basis = _Rows.of(self._all_knots, self._cells)
+        self.points, self.counts = _gather(x, self._knots)
+        self._n, self._weights = x.size, self.counts / x.size
+        self._basis = _Rows.of(self._all_knots, self.points)
         self._mean: Array = weighted_sum(*self._basis, self._weights, size)
         nodes, self._quadrature = _quadrature(self._knots)
         self._at_nodes = _Rows.of(self._all_knots, nodes)
         third = _Rows.of(self._all_knots, nodes, derivative=3)
-        fits = self._path(self._normal(x.mean(), x.std()), third.gram(self._quadrature, size))
+        center = float(self._weights @ self.points)
+        width = math.sqrt(float(self._weights @ (self.points - center) ** 2))
+        fits = self._path(self._normal(center, width), third.gram(self._quadrature, size))
         evidence = np.array([fit.evidence for fit in fits])
         shares = np.exp(evidence - evidence.max())
         shares /= shares.sum()
@@ -150,7 +154,7 @@ class SplineDensity:
         return BSpline(self._all_knots, theta - math.log(mass), _DEGREE)
 
     def own_field(self, *, smoother: bool = False) -> Field:
-        """Leave-one-out density at every point of the sample, in its order.
+        """Leave-one-out density at `points` in ascending order, each of which stands for `counts` of them.
 
         Parameters
         ----------
@@ -159,20 +163,19 @@ class SplineDensity:
         """
         theta, inverse = self._smoother if smoother else self._average
         basis = self._basis
-        first, second = (_Rows.of(self._all_knots, self._cells, derivative=order) for order in (1, 2))
+        first, second = (_Rows.of(self._all_knots, self.points, derivative=order) for order in (1, 2))
         at_mean = inverse @ self._mean
         covariance = inverse @ self._covariance @ inverse / self._n
         leverage = (basis.through(inverse) - basis @ at_mean) / self._n
         # The average of several fits need not integrate to one.
         log_mass = math.log(self._quadrature @ np.exp(self._at_nodes @ theta))
-        at_cells = Field(
+        return Field(
             basis @ theta - log_mass - leverage,
             leverage,
             first @ theta - (first.through(inverse, basis) - first @ at_mean) / self._n,
             second @ theta - (second.through(inverse, basis) - second @ at_mean) / self._n,
             first.through(covariance),
         )
-        return Field(*(values[self._cell_of] for values in at_cells))
 
     def score(self, points: Array) -> Array:
         """Score of the density at other points; beyond the ends of the spline it stays what it is there.
@@ -243,24 +246,26 @@ def _place_knots(ordered: Array, count: int) -> Array:
 
     Between equal density (too few knots in a narrow core) and that of the points (too few in the tails).
     """
-    n = ordered.size
-    blocks = round(math.sqrt(n))
-    edges = np.interp(np.linspace(0, n - 1, blocks + 1), np.arange(n), ordered)
+    blocks = round(math.sqrt(ordered.size))
+    edges = at_ranks(ordered, np.linspace(0, ordered.size - 1, blocks + 1))
     # ∫ f^{1/2} dx over a block of width Δ is proportional to Δ^{1/2}.
     total = np.concatenate([[0.0], np.cumsum(np.sqrt(np.diff(edges)))])
     knots = np.interp(np.linspace(0, total[-1], count), total, edges)
-    reach = 0.5 * (ordered[-1] - ordered[0]) / math.sqrt(n)
+    reach = 0.5 * (ordered[-1] - ordered[0]) / math.sqrt(ordered.size)
     knots[[0, -1]] = ordered[0] - reach, ordered[-1] + reach
     return knots
 
 
-def _gather(x: Array, knots: Array) -> tuple[Array, NDArray[np.intp], Array]:
-    """Replace many points by the means of narrow cells: places, the cell of each point, and counts."""
+def _gather(x: Array, knots: Array) -> tuple[Array, NDArray[np.intp]]:
+    """Replace many points by the means of narrow cells: the places, and the numbers of points."""
     if x.size <= _EXACT:
-        return x, np.arange(x.size), np.ones(x.size)
+        return x, np.ones(x.size, np.intp)
     edges = np.interp(np.arange(_CELLS * (knots.size - 1) + 1) / _CELLS, np.arange(knots.size), knots)
-    _, cell_of, counts = np.unique(np.searchsorted(edges, x), return_inverse=True, return_counts=True)
-    return np.bincount(cell_of, x) / counts, cell_of, counts.astype(np.float64)
+    # The points in order fill the cells in order: bisection finds where each begins.
+    starts = np.unique(np.searchsorted(x, edges, side="right"))
+    starts = starts[starts < x.size]
+    counts = np.diff(starts, append=x.size)
+    return np.add.reduceat(x, starts) / counts, counts
 
 
 def _quadrature(knots: Array) -> tuple[Array, Array]:
