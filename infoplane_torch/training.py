@@ -273,6 +273,17 @@ def is_finished(history: History, config: TrainingConfig) -> bool:
         Of a run.
     config : TrainingConfig
         Its configuration.
+
+    Returns
+    -------
+    bool
+        True if `train` would add no epoch.
+
+    Examples
+    --------
+    >>> from infoplane_torch.history import History
+    >>> is_finished(History(latent_dim=2), TrainingConfig(epochs=5))
+    False
     """
     done = len(history.rows)
     if done >= config.epochs:
