@@ -1,0 +1,110 @@
+"""Random draws under `torch.vmap`, each member's from a generator of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+# How one member draws what a call of PyTorch's random functions asks for, by that function.
+_DRAWS: dict[Callable[..., Any], Callable[..., Tensor]] = {
+    torch.normal: torch.normal,
+    torch.bernoulli: torch.bernoulli,
+    torch.multinomial: torch.multinomial,
+    torch.randn: torch.randn,
+    torch.rand: torch.rand,
+    # These take a generator only as methods of a fresh tensor.
+    torch.randn_like: lambda like, *, generator, **options: torch.empty_like(like, **options).normal_(
+        generator=generator
+    ),
+    torch.rand_like: lambda like, *, generator, **options: torch.empty_like(like, **options).uniform_(
+        generator=generator
+    ),
+    torch.Tensor.normal_: lambda like, *arguments, generator, **options: torch.empty_like(like).normal_(
+        *arguments, **options, generator=generator
+    ),
+}
+
+
+class MemberDraws(TorchFunctionMode):
+    """Let each member of a stack draw what it would draw alone, in a function that `torch.vmap` runs for all.
+
+    Parameters
+    ----------
+    generators : sequence of torch.Generator
+        One for each member, on the device of the draws.
+    member : Tensor
+        The number of the member, an argument that `torch.vmap` maps over.
+
+    Notes
+    -----
+    `torch.vmap` itself would draw for all members at once, from the global generator: other numbers than any
+    of them draws alone. Here every call of ``normal``, ``bernoulli``, ``multinomial``, ``randn``, ``rand``,
+    ``randn_like``, ``rand_like`` or ``normal_`` becomes one call for each member; other random functions,
+    like dropout, are an error of `torch.vmap` (with its ``randomness="error"``). ``normal_`` gives the draws
+    back, as `torch.distributions` takes them, and leaves NaN in the tensor that it was called on.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infoplane_torch.member_draws import MemberDraws
+    >>> generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
+    >>> def draw(member):
+    ...     with MemberDraws(generators, member):
+    ...         return torch.randn(3)
+    >>> both = torch.vmap(draw)(torch.arange(2))
+    >>> bool((both[1] == torch.randn(3, generator=torch.Generator().manual_seed(1))).all())
+    True
+    """
+
+    def __init__(self, generators: Sequence[torch.Generator], member: Tensor) -> None:
+        super().__init__()
+        self._generators, self._member = generators, member
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Draw, or call what is no draw."""
+        options = kwargs or {}
+        draw = _DRAWS.get(function)
+        if draw is None:
+            return function(*args, **options)
+
+        def draw_for(member: int, *tensors: Any) -> Tensor:
+            return draw(*tensors, **options, generator=self._generators[member])
+
+        drawn = _EachMember.apply(draw_for, self._member, *args)
+        if function is torch.Tensor.normal_:
+            args[0].fill_(torch.nan)
+        return drawn
+
+
+class _EachMember(torch.autograd.Function):
+    """A call for each member, outside of the view that `torch.vmap` gives of a single one."""
+
+    @staticmethod
+    def forward(draw_for: Callable[..., Tensor], member: Tensor, *arguments: Any) -> Tensor:
+        raise RuntimeError("`MemberDraws` must be used in a function that torch.vmap maps over `member`")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing to keep: draws have no gradient."""
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], draw_for: Callable[..., Tensor], member: Tensor, *arguments: Any
+    ) -> tuple[Tensor, int]:
+        draws = [
+            draw_for(
+                i,
+                *(
+                    value if dim is None else value.select(dim, i)
+                    for value, dim in zip(arguments, in_dims[2:], strict=True)
+                ),
+            )
+            for i in range(info.batch_size)
+        ]
+        return torch.stack(draws), 0
