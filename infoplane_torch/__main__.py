@@ -16,8 +16,8 @@ from infoplane_torch.sweeps import Sweep, run_sweep
 from infoplane_torch.training import DivergenceError
 
 _DESCRIPTION = """Train auto-encoders that are controlled in the Fisher–Shannon plane, and look at what they
-have become. A run is a folder with its configuration and its weights: "train --out RUN" makes it, "sweep" makes one
-for each of several models, the other commands take it."""
+have become. A run is a folder with its configuration and its weights: "train --out RUN" makes it, "sweep"
+makes several at once, the other commands take it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -181,7 +182,7 @@ def grid(images: Tensor) -> Figure:
     return figure
 
 
-def write(figure: Figure, path: Path) -> None:
+def write(figure: Any, path: Path) -> None:
     """Write a picture, name it on the standard output, and close it.
 
     Parameters

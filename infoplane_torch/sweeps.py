@@ -190,8 +190,8 @@ def _print_setting(
     place = mean_place(points) if len(points) > 1 else points[0]
     ends = [runs[f"{name}-seed{seed}"] for seed in options.seeds]
     elbos = [max(run.history.column("valid_elbo")) for run in ends if isinstance(run, Run)]
-    fisher = place.fisher_trace / place.d
+    elbo, fisher = sum(elbos) / len(elbos), place.fisher_trace / place.d
     print(
-        f"{name}: {len(points)} of {len(options.seeds)} seeds, validation ELBO {sum(elbos) / len(elbos):.2f}, "
+        f"{name}: {len(points)} of {len(options.seeds)} seeds, validation ELBO {elbo:.2f}, "
         f"tr J/d {fisher:.4g}, N {place.entropy_power:.4g}, product {place.product:.4g}"
     )

@@ -103,7 +103,10 @@ def train_runs(
             epoch = min(run.epoch for run in left)
             group = [run for run in left if run.epoch == epoch]
             ahead = [run.epoch for run in left if run.epoch > epoch]
-            _train_group(group, images, fabric, bar, last_epoch=min(ahead, default=config.epochs))
+            # The last one left needs no stack; one that catches up does, to compute the same bits.
+            stacked = len(left) > 1
+            last_epoch = min(ahead, default=config.epochs)
+            _train_group(group, images, fabric, bar, stacked=stacked, last_epoch=last_epoch)
             for run in group if len(runs) > 1 else []:
                 if run.divergence is not None:
                     warnings.warn(f"{run.folder}: {run.divergence}", InfoplaneWarning, stacklevel=3)
@@ -117,12 +120,18 @@ def train_runs(
 
 
 def _train_group(
-    runs: Sequence[TrainingRun], images: _Images, fabric: Fabric, bar: tqdm, *, last_epoch: int
+    runs: Sequence[TrainingRun],
+    images: _Images,
+    fabric: Fabric,
+    bar: tqdm,
+    *,
+    stacked: bool,
+    last_epoch: int,
 ) -> None:
     """Train runs that have done as many epochs side by side, until one of them ends or all reach the last."""
     config, latent_dim = runs[0].config, runs[0].vae.latent_dim
     losses = [Loss(run.vae, run.objective, precision=config.precision).to(fabric.device) for run in runs]
-    loss = losses[0] if len(runs) == 1 else StackedLoss(losses)
+    loss = StackedLoss(losses) if stacked else losses[0]
     evaluated = _evaluated(loss, losses, runs, images.valid[:2])
     record = _records(config, fabric)
     rate = config.learning_rate
