@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from infoplane_torch.member_draws import MemberDraws
+from infoplane_torch.member_calls import MemberCalls
 from infoplane_torch.member_numbers import numbers_of, replaced, require_stackable
 from infoplane_torch.training_loss import Loss
 
@@ -42,7 +42,7 @@ class StackedLoss(nn.Module):
     -----
     `torch.vmap` maps the code of a single model over the stack, so every posterior, likelihood, prior and
     penalty works that `torch.vmap` understands: no branch on the values of a tensor, no random function that
-    `MemberDraws` does not know. `require_possible` says so beforehand. Nothing mixes members: one that
+    `MemberCalls` does not know. `require_possible` says so beforehand. Nothing mixes members: one that
     diverges fills its own row with NaN and no other.
 
     Examples
@@ -151,7 +151,7 @@ class StackedLoss(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """What one member computes: the code of a single `Loss`."""
         (loss,) = self._template
-        with MemberDraws(self._generators, index), replaced(loss.objective, numbers):
+        with MemberCalls(self._generators, index), replaced(loss.objective, numbers):
             return torch.func.functional_call(loss, state, (x, beta))
 
     def require_possible(self, x: Tensor) -> None:

@@ -65,7 +65,7 @@ FLOORS = {
         ["data_files", "image_data", "own_images", "data"],
         [
             "history", "callbacks", "training_config", "checkpoints", "training_loss", "training_step",
-            "member_numbers", "member_draws", "stacked_loss", "training_run", "training_loop", "training",
+            "member_numbers", "member_calls", "stacked_loss", "training_run", "training_loop", "training",
         ],
         [
             "image_batches", "likelihood_estimation", "model_plane", "code_information", "code_accuracy",

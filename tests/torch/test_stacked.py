@@ -14,7 +14,7 @@ from infoplane_torch import presets
 from infoplane_torch.__main__ import main
 from infoplane_torch.data import batches, load
 from infoplane_torch.discrepancy import MMD
-from infoplane_torch.member_draws import MemberDraws
+from infoplane_torch.member_calls import MemberCalls
 from infoplane_torch.objective import Objective
 from infoplane_torch.penalties import FisherInformation
 from infoplane_torch.runs import Run, RunConfig, load_run, start_run, start_runs
@@ -143,10 +143,14 @@ def test_gradients_of_a_member_know_nothing_of_the_others():
     ("models", "options"),
     [
         (CURVE, {"ema_decay": 0.9, "schedule": "cosine"}),
-        ([presets.iaf_vae(**SIZES, **FEW)] * 3, {}),
+        pytest.param([presets.iaf_vae(**SIZES, **FEW)] * 3, {}, marks=pytest.mark.slow),
         ([presets.mae(nats, 1, likelihood="gaussian", **SIZES) for nats in (1, 5, 9)], {"binarize": False}),
         ([presets.fae(f, 1, network="gated_conv", prior="realnvp", **SIZES, **FEW) for f in (0, 5, 20)], {}),
-        ([presets.vae(beta=beta, likelihood="pixel_cnn", **SIZES, **FEW) for beta in (0.5, 1, 2)], {}),
+        pytest.param(
+            [presets.vae(beta=beta, likelihood="pixel_cnn", **SIZES, **FEW) for beta in (0.5, 1, 2)],
+            {},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["fae, averaged weights", "iaf", "mae, gaussian", "gated convolutions, realnvp", "pixel cnn"],
 )
@@ -191,7 +195,7 @@ def test_members_of_one_seed_see_the_same_images_and_others_do_not(digits):
 def test_a_model_that_stops_early_is_frozen_and_the_others_go_on(digits, tmp_path):
     few = dataclasses.replace(digits, train=digits.train[:32])  # overfits at once
     config = dataclasses.replace(
-        CONFIG, epochs=60, warmup_epochs=0, patience=3, learning_rate=0.02, checkpoint_seconds=60
+        CONFIG, epochs=60, warmup_epochs=0, patience=2, learning_rate=0.03, checkpoint_seconds=60
     )
     vaes, histories = together(CURVE, few, tmp_path / "stack", config=config)
     lengths = [len(history.rows) for history in histories]
@@ -231,7 +235,9 @@ class Killed(BaseException):
     """Stands for a SIGKILL inside of one process: nothing catches it."""
 
 
-@pytest.mark.parametrize("count", [2, 5, 9])
+@pytest.mark.parametrize(
+    "count", [pytest.param(2, marks=pytest.mark.slow), pytest.param(5, marks=pytest.mark.slow), 9]
+)
 def test_a_stack_killed_between_the_files_of_its_members_ends_with_the_same_bits(
     count, digits, tmp_path, monkeypatch
 ):
@@ -383,12 +389,12 @@ def test_a_random_function_that_is_not_known_is_a_clear_error(digits, tmp_path):
         lambda p: torch.distributions.Normal(p, 1.0).rsample((2,)),
     ],
 )
-def test_each_member_draws_what_it_would_draw_alone(draw):
+def test_each_member_calls_what_it_would_draw_alone(draw):
     p = torch.rand(4, 3, 20)
     generators = [torch.Generator().manual_seed(seed) for seed in range(4)]
 
     def member(index, p):
-        with MemberDraws(generators, index):
+        with MemberCalls(generators, index):
             return draw(p), draw(p)
 
     found = torch.vmap(member, randomness="error")(torch.arange(4), p)
@@ -401,12 +407,38 @@ def test_each_member_draws_what_it_would_draw_alone(draw):
 
 def test_what_is_drawn_in_place_cannot_be_taken_for_noise():
     def member(index):
-        with MemberDraws([torch.Generator()] * 2, index):
+        with MemberCalls([torch.Generator()] * 2, index):
             x = torch.empty(3)
             x.normal_()
             return x
 
     assert torch.vmap(member)(torch.arange(2)).isnan().all()
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(3, 2), (2, 3, 2), (2,)])
+def test_a_batched_linear_layer_and_its_derivatives_are_those_of_each_member(bias, shape):
+    x, weight, b = torch.randn(3, *shape).double(), torch.randn(3, 4, 2).double(), torch.randn(3, 4).double()
+    b = b if bias else None
+
+    def member(index, x, weight, b):
+        with MemberCalls([torch.Generator()] * 3, index):
+            return torch.nn.functional.linear(x, weight, b)
+
+    def both(x, weight, b=None):
+        one = torch.vmap(member, in_dims=(0, 0, 0, None if b is None else 0))(torch.arange(3), x, weight, b)
+        plain = [torch.nn.functional.linear(x[m], weight[m], None if b is None else b[m]) for m in range(3)]
+        return one, torch.stack(plain)
+
+    arguments = [value.requires_grad_() for value in (x, weight, b) if value is not None]
+    found, expected = both(*arguments)
+    torch.testing.assert_close(found, expected)
+    gradients = [
+        torch.autograd.grad(y.square().sum(), arguments, create_graph=True) for y in (found, expected)
+    ]
+    torch.testing.assert_close(*gradients)
+    assert gradients[0][1].is_contiguous()
+    assert torch.autograd.gradgradcheck(lambda *a: both(*a)[0], arguments)
 
 
 def test_a_penalty_with_numbers_of_its_own_varies_by_them():

@@ -1,4 +1,4 @@
-"""Random draws under `torch.vmap`, each member's from a generator of its own."""
+"""What `torch.vmap` would do otherwise: draws of each member's own generator, and batched linear layers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 # How one member draws what a call of PyTorch's random functions asks for, by that function.
@@ -29,8 +30,11 @@ _DRAWS: dict[Callable[..., Any], Callable[..., Tensor]] = {
 }
 
 
-class MemberDraws(TorchFunctionMode):
+class MemberCalls(TorchFunctionMode):
     """Let each member of a stack draw what it would draw alone, in a function that `torch.vmap` runs for all.
+
+    And let its linear layers be one batched product with the bias in it, whose gradient by the weights comes
+    in their own layout, where `torch.vmap` would have it transposed and copied.
 
     Parameters
     ----------
@@ -50,10 +54,10 @@ class MemberDraws(TorchFunctionMode):
     Examples
     --------
     >>> import torch
-    >>> from infoplane_torch.member_draws import MemberDraws
+    >>> from infoplane_torch.member_calls import MemberCalls
     >>> generators = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
     >>> def draw(member):
-    ...     with MemberDraws(generators, member):
+    ...     with MemberCalls(generators, member):
     ...         return torch.randn(3)
     >>> both = torch.vmap(draw)(torch.arange(2))
     >>> bool((both[1] == torch.randn(3, generator=torch.Generator().manual_seed(1))).all())
@@ -67,8 +71,10 @@ class MemberDraws(TorchFunctionMode):
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Draw, or call what is no draw."""
+        """Draw, apply a linear layer, or call what is neither."""
         options = kwargs or {}
+        if function is functional.linear:
+            return _EachLinear.apply(*_linear_arguments(*args, **options))
         draw = _DRAWS.get(function)
         if draw is None:
             return function(*args, **options)
@@ -87,7 +93,7 @@ class _EachMember(torch.autograd.Function):
 
     @staticmethod
     def forward(draw_for: Callable[..., Tensor], member: Tensor, *arguments: Any) -> Tensor:
-        raise RuntimeError("`MemberDraws` must be used in a function that torch.vmap maps over `member`")
+        raise RuntimeError("`MemberCalls` must be used in a function that torch.vmap maps over `member`")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
@@ -108,3 +114,58 @@ class _EachMember(torch.autograd.Function):
             for i in range(info.batch_size)
         ]
         return torch.stack(draws), 0
+
+
+def _linear_arguments(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The arguments of a linear layer in their order, in the type that autocast computes with."""
+    device = input.device.type
+    if not torch.is_autocast_enabled(device):
+        return input, weight, bias
+    dtype = torch.get_autocast_dtype(device)
+    return input.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+
+
+class _EachLinear(torch.autograd.Function):
+    """A linear layer of one member, y = x Wᵀ + b, and of all of them under `torch.vmap`."""
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return functional.linear(x, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Nothing to keep: the derivative is that of what `vmap` calls."""
+
+    @staticmethod
+    def vmap(
+        info: Any, in_dims: tuple[Any, ...], x: Tensor, weight: Tensor, bias: Tensor | None
+    ) -> tuple[Tensor, int]:
+        def batched(value: Tensor, dim: int | None) -> Tensor:
+            return value.expand(info.batch_size, *value.shape) if dim is None else value.movedim(dim, 0)
+
+        x, weight = batched(x, in_dims[0]), batched(weight, in_dims[1])
+        bias = weight.new_zeros(weight.shape[:2]) if bias is None else batched(bias, in_dims[2])
+        rows = x.reshape(len(x), -1, x.shape[-1])
+        y: Tensor = _BatchedLinear.apply(rows, weight, bias)
+        return y.view(*x.shape[:-1], -1), 0
+
+
+class _BatchedLinear(torch.autograd.Function):
+    """y_m = x_m W_mᵀ + b_m of x (M, B, in), W (M, out, in) and b (M, out)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return torch.baddbmm(bias.unsqueeze(1), x, weight.transpose(1, 2))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        wanted = ctx.needs_input_grad
+        return (
+            gradient.bmm(weight) if wanted[0] else None,
+            gradient.transpose(1, 2).bmm(x) if wanted[1] else None,
+            gradient.sum(1) if wanted[2] else None,
+        )
