@@ -56,9 +56,9 @@ def require_stackable(losses: Sequence[Loss]) -> None:
     Traceback (most recent call last):
         ...
     ValueError: `models` must have one architecture, but number 1 differs from number 0: it has
-    (6): Linear(in_features=300, out_features=6, bias=True)
+    (11): Linear(in_features=300, out_features=6, bias=True)
     instead of
-    (6): Linear(in_features=300, out_features=4, bias=True)
+    (11): Linear(in_features=300, out_features=4, bias=True)
     """
     tensors = [value for loss in losses for value in (*loss.parameters(), *loss.buffers())]
     if len({id(value) for value in tensors}) < len(tensors):

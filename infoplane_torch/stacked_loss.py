@@ -167,6 +167,7 @@ class StackedLoss(nn.Module):
         ValueError
             If `torch.vmap` cannot do it.
         """
+        self.train()
         kept = [value.clone() for value in self.buffers()]
         try:
             total, _ = self(x.expand(*self.shape, *x.shape), torch.ones((), device=x.device))

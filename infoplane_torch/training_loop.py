@@ -194,12 +194,10 @@ def _train_group(
                 )
             ]
             row = {"epoch": epoch, "beta": beta, "learning_rate": learning_rate}
-            seconds = {
-                "seconds": fabric.broadcast(time.perf_counter() - started)
-            }  # one clock for all processes
+            seconds = fabric.broadcast(time.perf_counter() - started)  # one clock for all processes
             for run, train_row, valid_row in zip(runs, rows, valid_rows, strict=True):
                 if run.divergence is None:
-                    run.add(row | train_row | valid_row | seconds)
+                    run.add(row | train_row | valid_row | {"seconds": seconds})
 
         if fabric.is_global_zero:
             _log_and_save(runs, loss, adam, average, last_epoch)
@@ -263,6 +261,8 @@ def _log_and_save(
 def _summary(runs: Sequence[TrainingRun]) -> str:
     """The last epoch, for the progress bar."""
     rows = [run.history.rows[-1] for run in runs if run.divergence is None]
+    if not rows:
+        return "diverged"
     columns = []
     for name, column, sign in (("valid −ELBO", "valid_elbo", -1), ("tr J/d", "valid_fisher_trace_mean", 1)):
         values = [sign * row[column] for row in rows]

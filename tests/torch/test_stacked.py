@@ -10,7 +10,7 @@ import torch
 from lightning_fabric import Fabric
 
 from infoplane.errors import InfoplaneWarning
-from infoplane_torch import presets
+from infoplane_torch import presets, training_loop
 from infoplane_torch.__main__ import main
 from infoplane_torch.data import batches, load
 from infoplane_torch.discrepancy import MMD
@@ -231,6 +231,25 @@ def test_all_models_may_diverge(digits, tmp_path):
     assert all(isinstance(end, DivergenceError) for end in ends)
 
 
+def test_a_validation_elbo_that_is_not_finite_ends_a_run_and_no_other(digits, tmp_path, monkeypatch):
+    evaluate = training_loop._validate
+
+    def spoilt(*arguments):
+        means = evaluate(*arguments)
+        means.sums[means._names.index("elbo"), : first.pop()] = torch.nan
+        return means
+
+    monkeypatch.setattr(training_loop, "_validate", spoilt)
+    for broken in (1, 3):
+        first = [0, 0, 0, broken]  # of the four validations, taken from the end
+        with pytest.warns(
+            InfoplaneWarning, match="validation ELBO nan after epoch 1; there is no checkpoint"
+        ):
+            _, ends = together(CURVE, digits, tmp_path / str(broken), config=CONFIG)
+        lengths = [0 if isinstance(end, DivergenceError) else len(end.rows) for end in ends]
+        assert lengths == [0] * broken + [4] * (3 - broken)
+
+
 class Killed(BaseException):
     """Stands for a SIGKILL inside of one process: nothing catches it."""
 
@@ -286,6 +305,21 @@ def test_a_finished_stack_is_not_trained_again_and_can_be_made_longer(digits, tm
     assert [len(history.rows) for history in longer] == [4, 4, 4]
     with (tmp_path / "2" / "history.csv").open() as file:
         assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3, 4]
+
+
+def test_a_frozen_layer_stays_as_it_is(digits, tmp_path):
+    built = [build(model, seed) for model, seed in zip(CURVE, SEEDS, strict=True)]
+    before = []
+    for vae, _ in built:
+        first = next(vae.parameters()).requires_grad_(False)
+        before.append(first.clone())
+    configs = [dataclasses.replace(CONFIG, seed=seed) for seed in SEEDS]
+    ends = train_together(built, digits, configs, [tmp_path / str(i) for i in range(3)], progress=False)
+    for (vae, _), first in zip(built, before, strict=True):
+        assert torch.equal(next(vae.parameters()), first)
+    vae, objective = build(CURVE[1], SEEDS[1])
+    next(vae.parameters()).requires_grad_(False)
+    assert_same(ends[1], train(vae, objective, digits, configs[1], tmp_path / "alone", progress=False), 1e-4)
 
 
 def test_models_are_their_own_again_afterwards(digits, tmp_path):
