@@ -26,7 +26,7 @@ from benchmarks import loops
 from benchmarks.training import RESULTS, binary_images, version
 from infoplane_torch import presets
 from infoplane_torch.image_data import ImageData
-from infoplane_torch.training import TrainingConfig, train
+from infoplane_torch.training import TrainingConfig, train_together
 
 # What is asked for, on an H100: times as fast as the other ways, and seconds.
 TARGETS = {"DataLoader loop": 20.0, "Pythae": 15.0}
@@ -45,6 +45,8 @@ class Options:
     """Images a step."""
     epochs: int = 20
     """Epochs of a whole run, with validation and checkpoints, from which 500 are reckoned."""
+    models: int = 16
+    """Models side by side."""
     test_images: int = 10_000
     """Images of the likelihood."""
     samples: int = 5000
@@ -70,7 +72,8 @@ def main(options: Options) -> None:
         "versions": {"torch": torch.__version__, "pythae": version("pythae")},
         "options": {name: str(value) for name, value in dataclasses.asdict(options).items()},
         "epochs": epochs(images, options),
-        "run": whole_run(images, options),
+        "run": whole_run(images, options, models=1),
+        "together": together(images, options),
         "likelihood": likelihood(images, options),
         "bounds": bounds(images, options),
     }
@@ -103,8 +106,24 @@ def epochs(images: Tensor, options: Options) -> dict[str, dict[str, float] | Non
     }
 
 
-def whole_run(images: Tensor, options: Options) -> dict[str, float]:
-    """Seconds of `train` itself: with validation on a fifth as many images, logs and checkpoints."""
+def together(images: Tensor, options: Options) -> dict[str, float]:
+    """Seconds of a curve: an epoch of several models side by side and of one, and a whole run of them."""
+    batch, device, record = options.batch_size, options.device, options.device == "cuda"
+    one = loops.ours(images, batch, device, record=record)
+    several = loops.ours_together(images, batch, device, options.models, record=record)
+    times: dict[str, list[float]] = {"one": [], "several": []}
+    for number in range(options.rounds + 1):  # the first records, and is not counted
+        for name, way in (("one", one), ("several", several)):
+            seconds = timed(way, device)
+            if number:
+                times[name].append(seconds)
+    result = {name: statistics.median(values) for name, values in times.items()}
+    run = whole_run(images, options, models=options.models)
+    return result | {"500 epochs": run["500 epochs"], "start": run["start"]}
+
+
+def whole_run(images: Tensor, options: Options, *, models: int) -> dict[str, float]:
+    """Seconds of training itself: with validation on a fifth as many images, logs and checkpoints."""
     valid = images[: max(1, len(images) // 5)]
     data = ImageData("mnist", images, valid, valid, binary=True)
     seconds = {}
@@ -114,13 +133,16 @@ def whole_run(images: Tensor, options: Options) -> dict[str, float]:
             epochs=length,
             batch_size=options.batch_size,
             accelerator=options.device,
-            compile=options.device == "cuda",
+            compile=options.device == "cuda" and models == 1,
             patience=None,
         )
-        model, objective = presets.build(presets.vae())
+        family = [presets.fae(float(fisher), 1.0) for fisher in range(models)]
+        built = [presets.build(config) for config in (family if models > 1 else [presets.vae()])]
         with tempfile.TemporaryDirectory() as folder:
+            folders = [Path(folder) / str(number) for number in range(models)]
+            configs = [dataclasses.replace(config, seed=number) for number in range(models)]
             began = time.perf_counter()
-            train(model, objective, data, config, folder, progress=False)
+            train_together(built, data, configs, folders, progress=False)
             seconds[length] = time.perf_counter() - began
     an_epoch = (seconds[1 + options.epochs] - seconds[1]) / options.epochs
     return {"start": seconds[1] - an_epoch, "epoch": an_epoch, "500 epochs": seconds[1] + 499 * an_epoch}
@@ -255,6 +277,17 @@ def markdown(record: dict[str, Any]) -> str:
         f"{run['500 epochs']:.1f}, of which {run['start']:.1f} to start | < {SECONDS['500 epochs']:g} |\n"
         f"| likelihood of {nll['images']} images, {chosen['samples']} samples each | {nll['seconds']:.2f} | "
         f"< {SECONDS['likelihood']:g} |"
+    )
+    both = record["together"]
+    times, count = both["several"] / both["one"], chosen["models"]
+    least = [int(count) * record["bounds"][name] for name in ("arithmetic", "memory")]
+    parts.append(
+        f"| a curve of {count} models (different F and seeds) side by side | s | times one |\n|---|---|---|\n"
+        f"| an epoch of training alone, recorded | {both['several']:.4f} | {times:.2f} |\n"
+        f"| the same of one model, recorded | {both['one']:.4f} | 1 |\n"
+        f"| 500 epochs by `train_together`, validation and checkpoints included | {both['500 epochs']:.1f}, "
+        f"of which {both['start']:.1f} to start | {both['500 epochs'] / run['500 epochs']:.2f} |\n"
+        f"| an epoch takes at least, by arithmetic and by memory | {least[0]:.4f}, {least[1]:.4f} | |"
     )
     reached = min(cell["seconds"] for name, cell in record["epochs"].items() if cell and "infoplane" in name)
     rows = ["| an epoch takes at least, by | s | of the epoch |", "|---|---|---|"]

@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from infoplane_torch import evaluation, presets
 from infoplane_torch.data import batches
-from infoplane_torch.training_step import Loss, TrainingStep
+from infoplane_torch.stacked_loss import StackedLoss
+from infoplane_torch.training_loss import Loss
+from infoplane_torch.training_step import TrainingStep
 from infoplane_torch.vae import VAE
 
 Epoch = Callable[[], None]
@@ -29,14 +31,30 @@ def ours(
     images: Tensor, batch_size: int, device: str, *, compile: bool = False, record: bool | None = False
 ) -> Epoch:
     """The package's own: what `infoplane_torch.training.train` does between two validations."""
+    return _epochs(1, images, batch_size, device, compile=compile, record=record)
+
+
+def ours_together(
+    images: Tensor, batch_size: int, device: str, models: int, *, record: bool | None = False
+) -> Epoch:
+    """Several FAEs of different F and seeds side by side: what `train_together` does between validations."""
+    return _epochs(models, images, batch_size, device, compile=False, record=record)
+
+
+def _epochs(
+    models: int, images: Tensor, batch_size: int, device: str, *, compile: bool, record: bool | None
+) -> Epoch:
     torch.manual_seed(0)
     fabric = Fabric(accelerator=device, devices=1)
-    vae, objective = presets.build(presets.vae())
-    loss = Loss(vae, objective).to(fabric.device)
+    configs = [presets.vae()] if models == 1 else [presets.fae(float(f), 1.0) for f in range(models)]
+    losses = [Loss(*presets.build(config)).to(fabric.device) for config in configs]
+    loss = losses[0] if models == 1 else StackedLoss(losses)
     rate: Any = 1e-3 if record is False else torch.tensor(1e-3, device=fabric.device)
     adam = torch.optim.Adam(loss.parameters(), lr=rate, fused=True, capturable=record is not False)
     wrapped, optimizer = fabric.setup(torch.compile(loss, dynamic=False) if compile else loss, adam)
-    step = TrainingStep(fabric, wrapped, optimizer, clip_norm=200.0, average=None, record=record)
+    options: Any = {"clip_norm": 200.0, "average": None, "record": record}
+    step = TrainingStep(fabric, wrapped, optimizer, shape=loss.shape, generators=loss.generators, **options)
+    seed = 0 if models == 1 else range(models)
     images = images.to(fabric.device)
     count = 0
 
@@ -44,11 +62,11 @@ def ours(
         nonlocal count
         count += 1
         step.begin_epoch(beta=1.0, learning_rate=1e-3)
-        for number, x in enumerate(batches(images, batch_size, seed=0, epoch=count, binary=True), start=1):
+        for number, x in enumerate(batches(images, batch_size, seed=seed, epoch=count, binary=True), start=1):
             step(x)
             if number % 50 == 0:
-                assert step.fault() is None
-        assert step.fault() is None
+                assert not any(step.faults())
+        assert not any(step.faults())
 
     return epoch
 

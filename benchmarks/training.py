@@ -46,6 +46,8 @@ class Options:
     """Importance samples an image; one sample a call is measured with a twentieth of them."""
     threads: int = 1
     """CPU threads."""
+    models: int = 4
+    """Models side by side."""
     compile: bool = True
     """Measure the compiled step too."""
     data_dir: Path | None = None
@@ -59,8 +61,10 @@ def main(options: Options) -> None:
         "machine": f"{platform.processor() or platform.machine()}, {options.threads} threads",
         "versions": {"torch": torch.__version__, "pythae": version("pythae")},
         "batch_size": options.batch_size,
+        "models": options.models,
         "training": training(images, options),
         "likelihood": likelihood(images, options),
+        "together": together(images, options),
     }
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "training.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -94,6 +98,22 @@ def likelihood(images: Tensor, options: Options) -> dict[str, Any]:
     }
     factors = {"one sample a call": options.samples / part}
     return compared(ways, max(3, options.rounds // 3), options.images, factors)
+
+
+def together(images: Tensor, options: Options) -> dict[str, Any]:
+    """Milliseconds a step of several models side by side, and of as many one after another."""
+    few = images[: max(1, options.steps // options.models) * options.batch_size]
+    singles = [loops.ours(few, options.batch_size, "cpu") for _ in range(options.models)]
+
+    def one_after_another() -> None:
+        for epoch in singles:
+            epoch()
+
+    ways: dict[str, Callable[[], None] | None] = {
+        "infoplane": loops.ours_together(few, options.batch_size, "cpu", options.models),
+        "one after another": one_after_another,
+    }
+    return compared(ways, options.rounds, max(1, options.steps // options.models))
 
 
 def compared(
@@ -135,7 +155,12 @@ def markdown(record: dict[str, Any]) -> str:
         "Medians of processor time; ratios: median over rounds of the time it takes over ours. "
         "`python -m benchmarks.training`.",
     ]
-    for title, key in (("ms a step", "training"), ("ms an image, 5,000 samples", "likelihood")):
+    titles = {
+        "training": "ms a step",
+        "likelihood": "ms an image, 5,000 samples",
+        "together": f"ms a step of {record['models']} models",
+    }
+    for key, title in titles.items():
         rows = [f"| | {title} | times ours | target |", "|---|---|---|---|"]
         for name, cell in record[key].items():
             if cell is None:

@@ -1,4 +1,4 @@
-"""The command line: ``python -m infoplane_torch train | evaluate | plane | sample | reconstruct``."""
+"""The command line: ``python -m infoplane_torch train | sweep | evaluate | plane | sample | reconstruct``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import tyro
 import infoplane_torch.commands as commands
 from infoplane_torch.commands import Evaluate, Plane, Reconstruct, Sample, Train
 from infoplane_torch.runs import preset, preset_names
+from infoplane_torch.sweeps import Sweep, run_sweep
 from infoplane_torch.training import DivergenceError
 
 _DESCRIPTION = """Train auto-encoders that are controlled in the Fisher–Shannon plane, and look at what they
-have become. A run is a folder with its configuration and its weights: "train --out RUN" makes it, the other
-commands take it."""
+have become. A run is a folder with its configuration and its weights: "train --out RUN" makes it, "sweep"
+makes several at once, the other commands take it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         options = _parsed(arguments)
-        commands.RUN[type(options)](options)
+        (commands.RUN | {Sweep: run_sweep})[type(options)](options)
     except (ValueError, OSError, DivergenceError) as error:
         message = "; ".join(line.strip() for line in str(error).splitlines())
         print(f"infoplane_torch: error: {message}", file=sys.stderr)
@@ -50,9 +51,10 @@ def _parsed(arguments: list[str]) -> Any:
     )
     first.add_argument("--preset", choices=preset_names(), default="vae")
     name = first.parse_known_args(arguments)[0].preset
-    default = Train(preset=name, model=preset(name))
+    train, sweep = Train(preset=name, model=preset(name)), Sweep(preset=name, model=preset(name))
     commands_by_name = (
-        Annotated[Train, tyro.conf.subcommand("train", default=default)]
+        Annotated[Train, tyro.conf.subcommand("train", default=train)]
+        | Annotated[Sweep, tyro.conf.subcommand("sweep", default=sweep)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Plane, tyro.conf.subcommand("plane")]
         | Annotated[Sample, tyro.conf.subcommand("sample")]

@@ -21,9 +21,28 @@ from infoplane_torch.training_config import TrainingConfig
 _FREE = ("accelerator", "devices", "nodes", "compile", "cuda_graph", "checkpoint_seconds")
 
 
-def run_identity(
-    vae: nn.Module, objective: Objective, data: ImageData, config: TrainingConfig
-) -> dict[str, str]:
+def data_identity(data: ImageData) -> str:
+    """Say what images a run is trained and validated on: name and SHA-256.
+
+    Parameters
+    ----------
+    data : ImageData
+        The images.
+
+    Examples
+    --------
+    >>> from infoplane_torch.checkpoints import data_identity
+    >>> from infoplane_torch.data import load
+    >>> data_identity(load("digits"))[:20]
+    'digits, SHA-256 0d9b'
+    """
+    digest = hashlib.sha256()
+    for images in (data.train, data.valid):
+        digest.update(images.cpu().contiguous().numpy().data)
+    return f"{data.name}, SHA-256 {digest.hexdigest()}"
+
+
+def run_identity(vae: nn.Module, objective: Objective, data: str, config: TrainingConfig) -> dict[str, str]:
     """Say what a run consists of, to recognise it when it is resumed.
 
     Parameters
@@ -32,8 +51,8 @@ def run_identity(
         The model.
     objective : Objective
         What is maximised.
-    data : ImageData
-        The images, by their SHA-256.
+    data : str
+        The images, by their `data_identity`.
     config : TrainingConfig
         All the rest. The number of epochs counts only where the schedule depends on it.
 
@@ -44,21 +63,18 @@ def run_identity(
     Examples
     --------
     >>> from infoplane_torch import presets
-    >>> from infoplane_torch.checkpoints import run_identity
+    >>> from infoplane_torch.checkpoints import data_identity, run_identity
     >>> from infoplane_torch.data import load
     >>> model, objective = presets.build(presets.vae(event_shape=(1, 8, 8)))
-    >>> list(run_identity(model, objective, load("digits"), TrainingConfig()))
+    >>> list(run_identity(model, objective, data_identity(load("digits")), TrainingConfig()))
     ['model', 'objective', 'data', 'configuration']
     """
-    digest = hashlib.sha256()
-    for images in (data.train, data.valid):
-        digest.update(images.cpu().contiguous().numpy().data)
     free = _FREE if config.schedule == "cosine" else (*_FREE, "epochs")
     fields = {name: value for name, value in dataclasses.asdict(config).items() if name not in free}
     return {
         "model": repr(vae),
         "objective": repr(objective),
-        "data": f"{data.name}, SHA-256 {digest.hexdigest()}",
+        "data": data,
         "configuration": repr(fields),
     }
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import matplotlib as mpl
-import matplotlib.pyplot as plt
 import torch
 import tyro
 from torch import Tensor
@@ -203,7 +202,7 @@ class Reconstruct:
 def _train(options: Train) -> None:
     model = options.model
     if options.fisher is not None or options.fisher_weight is not None:
-        model = dataclasses.replace(model, penalties=_penalties(options))
+        model = controlled(model, options.fisher, options.fisher_weight)
     config = RunConfig(
         options.data, None if options.data_dir is None else str(options.data_dir), model, options.training
     )
@@ -218,16 +217,35 @@ def _train(options: Train) -> None:
         )
 
 
-def _penalties(options: Train) -> tuple[FisherInformation, ...]:
-    """The preset's penalties, with that on the encoder as the options ask for."""
-    others = tuple(penalty for penalty in options.model.penalties if penalty.of != "posterior")
-    own = [penalty for penalty in options.model.penalties if penalty.of == "posterior"]
-    if not own and options.fisher is None:
+def controlled(model: ModelConfig, fisher: float | None, weight: float | None) -> ModelConfig:
+    """Give a model the penalty on its encoder's Fisher information that the options ask for.
+
+    Parameters
+    ----------
+    model : ModelConfig
+        The model, perhaps with such a penalty, whose other options are kept.
+    fisher, weight : float or None
+        F and λ; None leaves them as they are.
+
+    Raises
+    ------
+    ValueError
+        If only the weight is given, and there is no such penalty.
+
+    Examples
+    --------
+    >>> from infoplane_torch.commands import controlled
+    >>> controlled(ModelConfig(), 20.0, None).penalties[0]
+    FisherInformation(target=20.0, weight=1.0, of='posterior', form='abs', reduction='mean')
+    """
+    others = tuple(penalty for penalty in model.penalties if penalty.of != "posterior")
+    own = [penalty for penalty in model.penalties if penalty.of == "posterior"]
+    if not own and fisher is None:
         raise ValueError("--fisher-weight needs --fisher, or a preset with a penalty on the encoder")
-    given = {"target": options.fisher, "weight": options.fisher_weight}
+    given = {"target": fisher, "weight": weight}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     base = own[0] if own else FisherInformation(0.0, 1.0)
-    return (dataclasses.replace(base, **changes), *others)
+    return dataclasses.replace(model, penalties=(dataclasses.replace(base, **changes), *others))
 
 
 def _evaluate(options: Evaluate) -> None:
@@ -278,20 +296,20 @@ def _plane(options: Plane) -> None:
             f"product {point.product:.4g}"
         )
     ax = figures.models_in_plane(points, histories=histories if options.trajectories else None)
-    _write(ax.figure, options.out)
+    figures.write(ax.figure, options.out)
 
 
 def _sample(options: Sample) -> None:
     run = load_run(options.run, device=_device(options.device))
     with evaluating(run.vae, seed=options.seed):
         images = run.vae.sample(options.n, mean=options.mean)
-    _write(figures.grid(images), options.out or options.run / "samples.png")
+    figures.write(figures.grid(images), options.out or options.run / "samples.png")
 
 
 def _reconstruct(options: Reconstruct) -> None:
     run, x = _loaded(options.run, options, count=options.n)
     figure = figures.reconstructions({options.run.name: run.vae}, x)
-    _write(figure, options.out or options.run / "reconstructions.png")
+    figures.write(figure, options.out or options.run / "reconstructions.png")
 
 
 def _loaded(
@@ -314,13 +332,6 @@ def _device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:  # the second if torch was built without CUDA
         raise ValueError(f"--device must name a device of this machine, got {name!r}: {error}") from error
-
-
-def _write(figure: Any, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
-    print(path)
 
 
 RUN: dict[type, Callable[[Any], None]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from torch import Tensor
 
@@ -51,6 +51,8 @@ class MMD:
     >>> Objective({"mmd": MMD(weight=100)}, beta=0.5)
     Objective(penalties={'mmd': MMD(weight=100, kernel='inverse multiquadratic', scale=1.0)}, beta=0.5)
     """
+
+    varies: ClassVar[tuple[str, ...]] = ("weight", "scale")  # see `infoplane_torch.penalties.Penalty`
 
     weight: float
     kernel: Kernel = "inverse multiquadratic"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
@@ -11,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from infoplane.estimate import FisherShannonPoint
+from infoplane.plane import PlanePoint, mean_place
 from infoplane.plot import plane
 from infoplane_torch.history import History
 from infoplane_torch.vae import VAE, evaluating
@@ -54,6 +57,46 @@ def models_in_plane(
     """
     trajectories = {name: history.trajectory for name, history in (histories or {}).items()}
     return plane(points, trajectories=trajectories, time_label="epoch", ax=ax)
+
+
+def curve_in_plane(
+    points: Mapping[str, Sequence[FisherShannonPoint]], *, joined: bool = True, ax: Axes | None = None
+) -> Axes:
+    """Draw the curve of a family of models in the Fisher–Shannon plane, for example over F.
+
+    Parameters
+    ----------
+    points : mapping of str to sequence of FisherShannonPoint
+        Where the models of each setting are, one of each seed; their mean is drawn, with the standard error
+        by their spread, or the only one with its own.
+    joined : bool, default True
+        Join the settings by a line, in the order of the mapping.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The axes drawn on.
+
+    References
+    ----------
+    Zheng et al., "Understanding VAEs in Fisher-Shannon Plane", Figure 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infoplane_torch import evaluation, presets
+    >>> model, _ = presets.build(presets.vae(event_shape=(1, 8, 8), hidden=(16,), latent_dim=2))
+    >>> point = evaluation.plane_point(model, torch.zeros(3, 1, 8, 8))
+    >>> len(curve_in_plane({"F = 1": [point, point], "F = 5": [point]}).get_legend().get_texts())
+    2
+    """
+    places: dict[str, PlanePoint] = {
+        name: mean_place(several) if len(several) > 1 else several[0] for name, several in points.items()
+    }
+    line = {"": list(places.values())} if joined and len(places) > 1 else {}
+    return plane(places, curves=line, ax=ax)
 
 
 def reconstructions(models: Mapping[str, VAE], images: Tensor) -> Figure:
@@ -137,6 +180,34 @@ def grid(images: Tensor) -> Figure:
     for ax, image in zip(axes.flat, images.float().cpu(), strict=False):
         _draw(image, ax)
     return figure
+
+
+def write(figure: Any, path: Path) -> None:
+    """Write a picture, name it on the standard output, and close it.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+        The picture.
+    path : Path
+        Its file; folders are made.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from infoplane_torch.figures import write
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "empty.png"
+    ...     write(plt.figure(), path)  # doctest: +ELLIPSIS
+    ...     path.exists()
+    /...empty.png
+    True
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+    print(path)
 
 
 def _require_images(images: Tensor) -> None:

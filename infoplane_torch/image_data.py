@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,7 +109,7 @@ def batches(
     images: Tensor,
     batch_size: int,
     *,
-    seed: int,
+    seed: int | Sequence[int],
     epoch: int,
     binary: bool,
     binarize: bool = True,
@@ -126,8 +126,11 @@ def batches(
         Pixels 0 or 1 if `binary`, else 0 to 255.
     batch_size : int
         Images a batch, over all processes; the last batch may be smaller.
-    seed, epoch : int
-        What the randomness depends on, both at least 0.
+    seed : int or sequence of int
+        At least 0. With several, a batch holds one for each, beside each other: the same as by itself. Equal
+        seeds share the reading.
+    epoch : int
+        What the randomness depends on beside the seed; at least 0.
     binary : bool
         Whether the pixels are 0 or 1 already.
     binarize : bool, default True
@@ -140,7 +143,7 @@ def batches(
 
     Yields
     ------
-    Tensor of float32, shape (batch, ...)
+    Tensor of float32, shape (batch, ...), or (seeds, batch, ...) of several seeds
 
     Raises
     ------
@@ -159,16 +162,32 @@ def batches(
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}")
     if batch_size % processes:
         raise ValueError(f"`batch_size` must be a multiple of the {processes} processes, got {batch_size}")
+    several = isinstance(seed, Sequence)
+    seeds = tuple(seed) if isinstance(seed, Sequence) else (seed,)
+    distinct = tuple(dict.fromkeys(seeds))
+    places = [distinct.index(one) for one in seeds]
+    along = 1 if several else 0  # the dimension of the images
+    streams = [
+        _blocks(images, batch_size, seed=one, epoch=epoch, draw=binarize and not binary, processes=processes)
+        for one in distinct
+    ]
+    for blocks in zip(*streams, strict=True):
+        block = torch.stack([blocks[place] for place in places]) if several else blocks[0]
+        for batch in block.split(batch_size, dim=along):
+            yield _as_float(batch.chunk(processes, dim=along)[process], binary=binary or binarize)
+
+
+def _blocks(
+    images: Tensor, batch_size: int, *, seed: int, epoch: int, draw: bool, processes: int
+) -> Iterator[Tensor]:
+    """The images of an epoch in their order, some batches at a time, their pixels drawn if they are grey."""
     generator = torch.Generator(images.device).manual_seed(epoch_seed(seed, epoch, stream=0))
     order = torch.randperm(len(images), generator=generator, device=images.device)
     order = order[: len(images) - len(images) % processes]
     batches_a_block = max(1, _BLOCK_PIXELS // (batch_size * images[0].numel()))
     for indices in order.split(batches_a_block * batch_size):
         block = images[indices]
-        if binarize and not binary:
-            block = _binarized(block, generator)
-        for batch in block.split(batch_size):
-            yield _as_float(batch.chunk(processes)[process], binary=binary or binarize)
+        yield _binarized(block, generator) if draw else block
 
 
 def epoch_seed(seed: int, epoch: int, *, stream: int) -> int:

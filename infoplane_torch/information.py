@@ -309,8 +309,8 @@ def kl_divergence(
     ----------
     first, second : Distribution
         f and g.
-    z : Tensor of shape (S, *batch_shape, *event_shape), optional
-        Draws from `first` for the Monte Carlo; fresh ones by default.
+    z : Tensor of shape (S, *batch_shape, *event_shape) or (*batch_shape, *event_shape), optional
+        Draws from `first` for the Monte Carlo, or a single one; fresh ones by default.
     num_samples : int, default 256
         Number of fresh draws.
 
@@ -342,7 +342,8 @@ def kl_divergence(
         if isinstance(first, MultivariateNormal) and _is_diagonal_normal(second):
             return _kl_from_full_covariance(first, second)
         z = draw(first, num_samples) if z is None else z
-        return (first.log_prob(z) - second.log_prob(z)).mean(0)
+        values = first.log_prob(z) - second.log_prob(z)
+        return values if values.ndim == len(first.batch_shape) else values.mean(0)
 
 
 def _is_diagonal_normal(distribution: Distribution) -> bool:

@@ -83,6 +83,8 @@ class MutualInformation(nn.Module):
     ['information_bound']
     """
 
+    varies = ("target", "weight")  # see `Penalty`
+
     def __init__(
         self,
         target: float,

@@ -173,7 +173,7 @@ class Objective:
         """
         forward = vae(x)
         reconstruction = forward.likelihood.log_prob(x).mean()
-        kl = kl_divergence(forward.posterior, forward.prior, z=forward.z.unsqueeze(0)).mean()
+        kl = kl_divergence(forward.posterior, forward.prior, z=forward.z).mean()
         counted_kl = _floored_kl(forward, self.free_bits) if self.free_bits else kl
         penalties: dict[str, Tensor] = {}
         watched: dict[str, Tensor] = {}
@@ -226,5 +226,5 @@ def _floored_kl(forward: ForwardPass, floor: float) -> Tensor:
             "`free_bits` needs a KL for each dimension: posterior and prior must be torch's Independent, got "
             f"{type(forward.posterior).__name__} and {type(forward.prior).__name__}"
         )
-    kl = mean_over_processes(kl_divergence(*parts, z=forward.z.unsqueeze(0)).mean(0))
+    kl = mean_over_processes(kl_divergence(*parts, z=forward.z).mean(0))
     return kl.clamp(min=floor).sum()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import ClassVar, Literal, NamedTuple, Protocol, get_args
 
 import torch
 from torch import Tensor, distributions, nn
@@ -44,7 +44,11 @@ class PenaltyTerms(NamedTuple):
 
 
 class Penalty(Protocol):
-    """What an objective asks of a penalty: a call from one pass over a batch to a scalar."""
+    """What an objective asks of a penalty: a call from one pass over a batch to a scalar.
+
+    A class may name in ``varies`` the attributes in which models that are trained together may differ:
+    numbers that enter arithmetic, and on which no branch depends.
+    """
 
     def __call__(self, forward: ForwardPass) -> Tensor | PenaltyTerms:
         """Weighted penalty in nats per image, a scalar, perhaps with more beside it.
@@ -139,6 +143,8 @@ class FisherInformation:
     >>> FisherInformation(target=1, weight=0.1, form="hinge").of_distribution(posterior)
     tensor(0.)
     """
+
+    varies: ClassVar[tuple[str, ...]] = ("target", "weight")  # see `Penalty`
 
     target: float
     weight: float

@@ -18,7 +18,8 @@ from infoplane_torch.checkpoints import write_atomically
 from infoplane_torch.data import load
 from infoplane_torch.history import History
 from infoplane_torch.image_data import ImageData
-from infoplane_torch.training import train
+from infoplane_torch.objective import Objective
+from infoplane_torch.training import DivergenceError, require_together, train, train_together
 from infoplane_torch.training_config import TrainingConfig
 from infoplane_torch.vae import VAE
 
@@ -185,7 +186,7 @@ def start_run(
     progress : bool, default True
         Show a progress bar.
     max_seconds : float, default ``math.inf``
-        Stop after the epoch in which so much time has passed; the same call goes on.
+        Stop after the epoch in which so much time has passed: the same call goes on.
 
     Returns
     -------
@@ -212,15 +213,9 @@ def start_run(
     """
     folder = Path(folder)
     data = load(config.data, config.data_dir)
-    _require_levels(config, data)
-    if tuple(config.model.event_shape) != data.shape:
-        config = dataclasses.replace(config, model=dataclasses.replace(config.model, event_shape=data.shape))
-    torch.manual_seed(config.training.seed)
-    vae, objective = presets.build(config.model)
-    content = json.dumps(config.to_dict(), indent=2).encode() + b"\n"
+    config, vae, objective = _made(config, data)
     if not resume or not (folder / "last.pt").exists():  # otherwise `train` holds it against the old one
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / _FILE, content)
+        _keep(config, folder)
     history = train(
         vae,
         objective,
@@ -232,8 +227,100 @@ def start_run(
         max_seconds=max_seconds,
     )
     if first_process():
-        write_atomically(folder / _FILE, content)  # of a run made longer
+        _keep(config, folder)  # of a run made longer
     return Run(config, vae, history), data
+
+
+def start_runs(
+    configs: Mapping[str, RunConfig],
+    folder: str | os.PathLike[str],
+    *,
+    resume: bool = True,
+    progress: bool = True,
+    max_seconds: float = math.inf,
+) -> tuple[dict[str, Run | DivergenceError], ImageData]:
+    """Train what several configurations describe side by side, or go on with it: several F, or several seeds.
+
+    Parameters
+    ----------
+    configs : mapping of str to RunConfig
+        By the names of their folders. They may differ in `training.seed`, and in the numbers of penalties and
+        β of the model.
+    folder : path
+        Where the folders of the runs are: ordinary ones, as `start_run` makes them.
+    resume : bool, default True
+        Go on where interrupted runs stopped; False starts anew.
+    progress : bool, default True
+        Show a progress bar.
+    max_seconds : float, default ``math.inf``
+        Stop after the epoch in which so much time has passed: the same call goes on.
+
+    Returns
+    -------
+    dict of str to Run or DivergenceError, ImageData
+        The trained models by name, or what ended their training; and the data.
+
+    Raises
+    ------
+    ValueError
+        As `start_run`; and if configurations differ in more than they may, as
+        `infoplane_torch.training.train_together` says, which does the work.
+
+    Examples
+    --------
+    >>> import dataclasses, tempfile
+    >>> from infoplane_torch import presets
+    >>> from infoplane_torch.runs import RunConfig, load_run, start_runs
+    >>> training = TrainingConfig(epochs=1, accelerator="cpu")
+    >>> sizes = {"event_shape": (1, 8, 8), "hidden": (16,), "latent_dim": 2}
+    >>> models = {f"fisher{fisher}": presets.fae(fisher, 1.0, **sizes) for fisher in (1, 20)}
+    >>> configs = {name: RunConfig("digits", None, model, training) for name, model in models.items()}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     runs, _ = start_runs(configs, folder, progress=False)
+    ...     load_run(f"{folder}/fisher20").config == runs["fisher20"].config
+    True
+    """
+    sources = {(config.data, config.data_dir) for config in configs.values()}
+    if len(sources) != 1:
+        raise ValueError(f"`configs` must name the same data, got {sorted(map(str, sources))}")
+    data = load(*sources.pop())
+    made = {name: _made(config, data) for name, config in configs.items()}
+    folders = {name: Path(folder) / name for name in configs}
+    models = [(vae, objective) for _, vae, objective in made.values()]
+    training = [config.training for config, _, _ in made.values()]
+    require_together(models, training, [*folders.values()])
+    for name, (config, _, _) in made.items():
+        if not resume or not (folders[name] / "last.pt").exists():
+            _keep(config, folders[name])
+    ends = train_together(
+        models,
+        data,
+        training,
+        [*folders.values()],
+        resume=resume,
+        progress=progress,
+        max_seconds=max_seconds,
+    )
+    runs: dict[str, Run | DivergenceError] = {}
+    for (name, (config, vae, _)), end in zip(made.items(), ends, strict=True):
+        _keep(config, folders[name])
+        runs[name] = end if isinstance(end, DivergenceError) else Run(config, vae, end)
+    return runs, data
+
+
+def _made(config: RunConfig, data: ImageData) -> tuple[RunConfig, VAE, Objective]:
+    """The configuration with the shape of the data, and the fresh model that it describes."""
+    _require_levels(config, data)
+    if tuple(config.model.event_shape) != data.shape:
+        config = dataclasses.replace(config, model=dataclasses.replace(config.model, event_shape=data.shape))
+    torch.manual_seed(config.training.seed)
+    return config, *presets.build(config.model)
+
+
+def _keep(config: RunConfig, folder: Path) -> None:
+    """Write the configuration into the folder of its run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / _FILE, json.dumps(config.to_dict(), indent=2).encode() + b"\n")
 
 
 def _require_levels(config: RunConfig, data: ImageData) -> None:

@@ -1,47 +1,28 @@
-"""The training loop, read top to bottom: schedules, validation, logs, early stopping, exact resume."""
+"""Training of a model, or of several side by side."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import os
-import time
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
-import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import Tensor, distributed, nn
-from torch.utils.tensorboard import SummaryWriter
-from tqdm.auto import tqdm
-
-from infoplane_torch.checkpoints import require_same_run, run_identity, save, write_atomically
+from infoplane_torch.checkpoints import data_identity
 from infoplane_torch.history import History
-from infoplane_torch.image_data import ImageData, batches, epoch_seed
+from infoplane_torch.image_data import ImageData
+from infoplane_torch.member_numbers import require_stackable
 from infoplane_torch.objective import Objective
 from infoplane_torch.training_config import Accelerator, Precision, Schedule, TrainingConfig
-from infoplane_torch.training_step import Loss, Means, TrainingStep, WeightAverage
+from infoplane_torch.training_loop import train_runs
+from infoplane_torch.training_loss import Loss
+from infoplane_torch.training_run import DivergenceError, TrainingRun, is_finished
 from infoplane_torch.vae import VAE
 
 __all__ = [
-    "Accelerator",
-    "DivergenceError",
-    "Precision",
-    "Schedule",
-    "TrainingConfig",
-    "is_finished",
-    "train",
-]
-
-_NOISE, _VALIDATION, _STREAMS = 1, 2, 3  # streams of `epoch_seed`; 0 is that of the batches
-_LOOK_EVERY = 50  # steps between looks at whether all was finite, each of which waits for the device
-
-
-class DivergenceError(RuntimeError):
-    """The loss or its gradient is no longer finite; the last good checkpoint is named in the message."""
+    "Accelerator", "DivergenceError", "Precision", "Schedule", "TrainingConfig", "is_finished", "train",
+    "train_together",
+]  # fmt: skip
 
 
 def train(
@@ -116,286 +97,150 @@ def train(
     >>> len(history.rows), model.training
     (2, False)
     """
-    run_dir = Path(run_dir)
-    fabric = _launched(config)
-    _require_shares(data, config, fabric)
-    loss = Loss(vae, objective, precision=config.precision).to(fabric.device)
-    record = _records(config, fabric)
-    rate = config.learning_rate
-    adam = torch.optim.Adam(
-        loss.parameters(),
-        lr=rate if record is False else torch.tensor(rate, device=fabric.device),
-        fused=True,
-        capturable=record is not False,
-    )
-    average = None if config.ema_decay is None else WeightAverage([*vae.parameters()], config.ema_decay)
-    run = _Run(vae, objective, adam, average, run_identity(vae, objective, data, config), run_dir)
-    if fabric.is_global_zero:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        if not resume:
-            for old in (run_dir / "last.pt", run_dir / "best.pt", *run_dir.glob("events.out.tfevents.*")):
-                old.unlink(missing_ok=True)
-    run.restore(fabric)
-    compiled = cast(nn.Module, torch.compile(loss, dynamic=False)) if config.compile else loss
-    wrapped, optimizer = fabric.setup(compiled, adam)
-    step = TrainingStep(
-        fabric, wrapped, optimizer, clip_norm=config.clip_norm, average=average, record=record
-    )
-    train_images = data.train.to(fabric.device)  # (n, channels, height, width) uint8
-    valid_images = data.evaluation_images("valid", binarize=config.binarize)
-    valid_images = valid_images.tensor_split(fabric.world_size)[fabric.global_rank].to(fabric.device)
-
-    with (
-        torch.random.fork_rng([fabric.device] if fabric.device.type == "cuda" else []),
-        SummaryWriter(run_dir, purge_step=run.epoch + 1) if fabric.is_global_zero else nullcontext() as board,
-        tqdm(
-            desc=run_dir.name,
-            total=config.epochs,
-            initial=run.epoch,
-            unit="epoch",
-            disable=not (progress and fabric.is_global_zero),
-        ) as bar,
-    ):
-        saved, overdue = time.monotonic(), False
-        deadline = saved + max_seconds
-        while not (overdue or is_finished(run.history, config)):
-            epoch, started = run.epoch + 1, time.perf_counter()
-            beta = config.beta(epoch)
-            learning_rate = config.learning_rate_in(epoch, run.history.column("valid_elbo"))
-
-            loss.train()
-            torch.manual_seed(epoch_seed(config.seed, epoch, stream=_NOISE + _STREAMS * fabric.global_rank))
-            step.begin_epoch(beta=beta, learning_rate=learning_rate)
-            epoch_batches = batches(
-                train_images,
-                config.batch_size,
-                seed=config.seed,
-                epoch=epoch,
-                binary=data.binary,
-                binarize=config.binarize,
-                share=(fabric.global_rank, fabric.world_size),
-            )
-            for number, x in enumerate(epoch_batches, start=1):  # x: (share, channels, height, width) float32
-                step(x)
-                if number % _LOOK_EVERY == 0:
-                    run.require_finite(step, epoch)
-            run.require_finite(step, epoch)
-
-            with nullcontext() if average is None else average.applied():
-                row = {"epoch": epoch, "beta": beta, "learning_rate": learning_rate}
-                row |= step.means.columns("train", vae.latent_dim, fabric)
-                valid_means = _validate(loss, valid_images, config, beta, fabric)
-                row |= valid_means.columns("valid", vae.latent_dim, fabric)
-                row["seconds"] = time.perf_counter() - started
-                run.add(fabric.broadcast(row))  # one clock, so that all processes hold the same history
-
-            overdue = fabric.broadcast(time.monotonic() > deadline)
-            if board is not None:
-                _log(row, board)  # before the checkpoint: an epoch that is repeated is shown once
-                due = time.monotonic() - saved >= config.checkpoint_seconds
-                if due or overdue or is_finished(run.history, config):
-                    run.save()
-                    saved = time.monotonic()
-            bar.update()
-            bar.set_postfix_str(
-                f"valid −ELBO {-row['valid_elbo']:.2f}, tr J/d {row['valid_fisher_trace_mean']:.2f}"
-            )
-
-    if fabric.is_global_zero:
-        run.save_best()
-    fabric.barrier()  # whoever goes on finds the files
-    run.load_best()
-    return run.history
+    run = TrainingRun(vae, objective, data_identity(data), config, Path(run_dir))
+    (outcome,) = train_runs([run], data, resume=resume, progress=progress, max_seconds=max_seconds)
+    if isinstance(outcome, DivergenceError):
+        raise outcome
+    return outcome
 
 
-def _launched(config: TrainingConfig) -> Fabric:
-    """Start or join the processes that the configuration, torchrun or a cluster asks for."""
-    devices, nodes = config.devices, config.nodes
-    if distributed.is_available() and distributed.is_torchelastic_launched():
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // devices
-    # Buffers agree already: a penalty averages what it needs, see `mean_over_processes`.
-    strategy = DDPStrategy(broadcast_buffers=False, gradient_as_bucket_view=True)
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=devices,
-        num_nodes=nodes,
-        strategy=strategy if devices * nodes > 1 else "auto",
-    )
-    fabric.launch()
-    return fabric
+def train_together(
+    models: Sequence[tuple[VAE, Objective]],
+    data: ImageData,
+    configs: Sequence[TrainingConfig],
+    run_dirs: Sequence[str | os.PathLike[str]],
+    *,
+    resume: bool = True,
+    progress: bool = True,
+    max_seconds: float = math.inf,
+) -> list[History | DivergenceError]:
+    """Train several models of one architecture side by side, on one device, as `train` would each of them.
 
-
-def _require_shares(data: ImageData, config: TrainingConfig, fabric: Fabric) -> None:
-    processes = fabric.world_size
-    if config.batch_size % processes:
-        raise ValueError(
-            f"`batch_size` must be a multiple of the {processes} processes, got {config.batch_size}"
-        )
-    for split, images in (("train", data.train), ("valid", data.valid)):
-        if len(images) < processes:
-            raise ValueError(
-                f"`data` must hold an image for each of the {processes} processes in each split, "
-                f"got {len(images)} in {split}"
-            )
-
-
-def _records(config: TrainingConfig, fabric: Fabric) -> bool | None:
-    """Whether steps are recorded as CUDA graphs: surely, surely not, or if it can be done."""
-    can = fabric.device.type == "cuda" and fabric.world_size == 1
-    if config.cuda_graph and not can:
-        raise ValueError(
-            f"`cuda_graph` must be False or None except on a single GPU, got True on {fabric.world_size} × "
-            f"{fabric.device.type}"
-        )
-    return config.cuda_graph if can else False
-
-
-@torch.no_grad()
-def _validate(loss: Loss, images: Tensor, config: TrainingConfig, beta: float, fabric: Fabric) -> Means:
-    """Evaluate the objective on this process's validation images, with the same noise each time."""
-    loss.eval()
-    torch.manual_seed(epoch_seed(config.seed, 0, stream=_VALIDATION + _STREAMS * fabric.global_rank))
-    means = Means()
-    weight = torch.tensor(beta, device=fabric.device)
-    for x in images.split(config.validation_batch_size):  # (batch, channels, height, width) float32
-        means.add(loss(x, weight)[1], len(x))
-        means.counted(len(x))
-    return means
-
-
-def is_finished(history: History, config: TrainingConfig) -> bool:
-    """Whether all epochs are done, or `patience` of them after the warm-up brought no better ELBO.
+    On a GPU that a single model leaves idle most of the time, a curve in the plane then costs little more
+    than one of its points.
 
     Parameters
     ----------
-    history : History
-        Of a run.
-    config : TrainingConfig
-        Its configuration.
+    models : sequence of (VAE, Objective)
+        Different weights, seeds, β, and numbers of penalties (target and weight); all else is the same.
+    data : ImageData
+        Training and validation images.
+    configs : sequence of TrainingConfig
+        One for each model; they may differ in `seed`.
+    run_dirs : sequence of path
+        A folder for each model, with what `train` writes.
+    resume : bool, default True
+        Go on from what is there; False starts anew and overwrites.
+    progress : bool, default True
+        Show a progress bar.
+    max_seconds : float, default ``math.inf``
+        Stop after the epoch in which so much time has passed, as if killed there: the same call goes on.
 
     Returns
     -------
-    bool
-        True if `train` would add no epoch.
+    list of History or DivergenceError
+        One for each model. A model that diverges is given up with a warning, and the others go on.
+
+    Raises
+    ------
+    ValueError
+        If models or configurations differ in more than that; a folder holds another run; or the models cannot
+        be stacked: see `infoplane_torch.stacked_loss.StackedLoss`.
+
+    Warns
+    -----
+    InfoplaneWarning
+        When a model diverges.
+
+    Notes
+    -----
+    Each model sees its own order of images, with its own pixels and noise: those of its seed, the same as
+    alone. So its run is that of `train`, to rounding, and the folders are ordinary ones: a run that was begun
+    alone can go on beside others, and the reverse. Models of one seed read their images once.
+
+    A model that stops early is frozen and leaves the stack; one that is behind, because the process was
+    killed while checkpoints were written, first catches up. On a CPU a resumed run ends with the same bits.
+    Checkpoints come ``len(models)`` times as rarely as `checkpoint_seconds` says, since they take as many
+    times as long. The ``seconds`` of an epoch are those of all models that it trained.
+
+    *When not to use it:* on a CPU, where products of matrices are the bound and nothing is gained; with
+    ``compile``, several devices, or the "plateau" schedule, under which learning rates part.
 
     Examples
     --------
-    >>> from infoplane_torch.history import History
-    >>> is_finished(History(latent_dim=2), TrainingConfig(epochs=5))
-    False
+    >>> import tempfile
+    >>> from infoplane_torch import presets
+    >>> from infoplane_torch.data import load
+    >>> data = load("digits")
+    >>> sizes = {"event_shape": data.shape, "hidden": (16,), "latent_dim": 2}
+    >>> models = [presets.build(presets.fae(fisher, 1.0, **sizes)) for fisher in (1, 5, 20)]
+    >>> configs = [TrainingConfig(epochs=2, accelerator="cpu")] * 3
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run_dirs = [f"{folder}/fisher{fisher}" for fisher in (1, 5, 20)]
+    ...     histories = train_together(models, data, configs, run_dirs, progress=False)
+    >>> [len(history.rows) for history in histories]
+    [2, 2, 2]
     """
-    done = len(history.rows)
-    if done >= config.epochs:
-        return True
-    return (
-        config.patience is not None
-        and done - max(history.best_epoch, config.warmup_epochs) >= config.patience
-    )
+    folders = [Path(folder) for folder in run_dirs]
+    require_together(models, configs, folders)
+    images = data_identity(data)
+    runs = [
+        TrainingRun(vae, objective, images, config, folder)
+        for (vae, objective), config, folder in zip(models, configs, folders, strict=True)
+    ]
+    return train_runs(runs, data, resume=resume, progress=progress, max_seconds=max_seconds)
 
 
-class _Run:
-    """What a run has reached: its history, its best weights, and the checkpoint that holds both."""
+def require_together(
+    models: Sequence[tuple[VAE, Objective]],
+    configs: Sequence[TrainingConfig],
+    run_dirs: Sequence[str | os.PathLike[str]],
+) -> None:
+    """Refuse what `train_together` cannot do, before anything is written.
 
-    def __init__(
-        self,
-        vae: VAE,
-        objective: Objective,
-        optimizer: torch.optim.Optimizer,
-        average: WeightAverage | None,
-        identity: Mapping[str, str],
-        folder: Path,
-    ) -> None:
-        self.history = History(vae.latent_dim)
-        self._vae, self._penalties, self._optimizer = vae, objective.modules, optimizer
-        self._average, self._identity, self._folder = average, identity, folder
-        self._best: dict[str, Tensor] = {}
-        self._best_penalties: dict[str, Tensor] = {}
+    Parameters
+    ----------
+    models, configs, run_dirs
+        As `train_together` takes them.
 
-    @property
-    def epoch(self) -> int:
-        return len(self.history.rows)
+    Raises
+    ------
+    ValueError
+        If models or configurations differ in more than they may, or folders are one.
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Add an epoch, whose weights are in place; refuse one whose ELBO is not finite."""
-        if not math.isfinite(row["valid_elbo"]):
-            raise self._divergence(f"validation ELBO {row['valid_elbo']} after epoch {self.epoch + 1}")
-        self.history = dataclasses.replace(self.history, rows=(*self.history.rows, dict(row)))
-        if self.history.best_epoch == self.epoch:
-            self._best, self._best_penalties = _copy(self._vae), _copy(self._penalties)
-
-    def require_finite(self, step: TrainingStep, epoch: int) -> None:
-        if fault := step.fault():
-            raise self._divergence(
-                f"loss {fault.loss}, gradient norm {fault.gradient_norm} in epoch {epoch}, step {fault.step}"
-            )
-
-    def _divergence(self, found: str) -> DivergenceError:
-        last = self._folder / "last.pt"
-        kept = f"the last good checkpoint is {last}" if last.exists() else "there is no checkpoint yet"
-        return DivergenceError(
-            f"training has diverged: {found}; {kept}; "
-            "a smaller `learning_rate`, `clip_norm` or penalty weight may help"
+    Examples
+    --------
+    >>> from infoplane_torch import presets
+    >>> from infoplane_torch.training import require_together
+    >>> models = [presets.build(presets.vae()) for _ in range(2)]
+    >>> require_together(models, [TrainingConfig(), TrainingConfig(epochs=3)], ["runs/a", "runs/b"])
+    Traceback (most recent call last):
+        ...
+    ValueError: `configs` may differ in `seed` alone, but number 1 has epochs=3 and number 0 epochs=500
+    """
+    folders = [Path(folder) for folder in run_dirs]
+    if not models or not len(models) == len(configs) == len(folders):
+        raise ValueError(
+            "`models`, `configs` and `run_dirs` must be as many, at least one, got "
+            f"{len(models)}, {len(configs)} and {len(folders)}"
         )
-
-    def restore(self, fabric: Fabric) -> None:
-        """Go on from the checkpoint, if there is one; the first process reads it for all."""
-        path, checkpoint = self._folder / "last.pt", None
-        if fabric.is_global_zero and path.exists():
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        checkpoint = fabric.broadcast(checkpoint)
-        if checkpoint is None:
-            return
-        require_same_run(checkpoint, self._identity, self._folder)
-        self._vae.load_state_dict(checkpoint["model"])
-        self._penalties.load_state_dict(checkpoint.get("penalties", {}))  # older runs had none with a state
-        group = self._optimizer.param_groups[0]
-        options = {name: group[name] for name in ("lr", "fused", "capturable")}  # of this device
-        self._optimizer.load_state_dict(checkpoint["optimizer"])
-        self._optimizer.param_groups[0].update(options)
-        if self._average is not None:
-            for value, old in zip(self._average.sums, checkpoint["average"]["sums"], strict=True):
-                value.copy_(old)
-            self._average.steps = checkpoint["average"]["steps"]
-        self.history = History(checkpoint["history"]["latent_dim"], tuple(checkpoint["history"]["rows"]))
-        self._best, self._best_penalties = checkpoint["best_model"], checkpoint.get("best_penalties", {})
-
-    def save(self) -> None:
-        average = self._average
-        checkpoint = {
-            "model": self._vae.state_dict(),
-            "penalties": self._penalties.state_dict(),
-            "best_model": self._best,
-            "best_penalties": self._best_penalties,
-            "optimizer": self._optimizer.state_dict(),
-            "average": None if average is None else {"sums": average.sums, "steps": average.steps},
-            "epoch": self.epoch,
-            "history": dataclasses.asdict(self.history),
-            "identity": dict(self._identity),
-        }
-        save(checkpoint, self._folder / "last.pt")
-        write_atomically(self._folder / "history.csv", self.history.to_csv().encode())
-
-    def save_best(self) -> None:
-        # The history again, because a kill may have come before it.
-        write_atomically(self._folder / "history.csv", self.history.to_csv().encode())
-        save(self._best, self._folder / "best.pt")
-
-    def load_best(self) -> None:
-        """Leave the model with the weights of its best epoch, in evaluation mode."""
-        self._vae.load_state_dict(self._best)
-        self._vae.eval()
-        self._penalties.load_state_dict(self._best_penalties)
-        self._penalties.eval()
-
-
-def _copy(module: nn.Module) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in module.state_dict().items()}
-
-
-def _log(row: Mapping[str, float], board: SummaryWriter) -> None:
-    for name, value in row.items():
-        prefix, _, rest = name.partition("_")
-        tag = f"{rest}/{prefix}" if prefix in ("train", "valid") else name  # both splits in one diagram
-        board.add_scalar(tag, value, int(row["epoch"]))
-    board.flush()
+    if len({folder.absolute() for folder in folders}) < len(folders):
+        raise ValueError(f"`run_dirs` must be distinct, got {[str(folder) for folder in folders]}")
+    first = configs[0]
+    for number, config in enumerate(configs):
+        for field in dataclasses.fields(config):
+            one, other = getattr(first, field.name), getattr(config, field.name)
+            if field.name != "seed" and one != other:
+                raise ValueError(
+                    f"`configs` may differ in `seed` alone, but number {number} has {field.name}={other!r} "
+                    f"and number 0 {field.name}={one!r}"
+                )
+    if len(models) > 1:
+        for name, wanted in (("compile", False), ("devices", 1), ("nodes", 1)):
+            if getattr(first, name) != wanted:
+                raise ValueError(
+                    f"`{name}` must be {wanted} to train models together, got {getattr(first, name)}"
+                )
+        if first.schedule == "plateau":
+            raise ValueError('`schedule` must not be "plateau" to train models together: their rates part')
+        require_stackable([Loss(vae, objective) for vae, objective in models])

@@ -70,7 +70,7 @@ class TrainingConfig:
         Images at a time in validation, which keeps no gradients, in each process.
     checkpoint_seconds : float, default 10
         Save after an epoch if so long ago nothing was saved; 0 saves after each. What is lost by a kill is
-        computed again to the same bits.
+        computed again to the same bits. Of several models side by side, as many times that.
 
     Raises
     ------

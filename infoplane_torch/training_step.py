@@ -1,6 +1,8 @@
-"""One step of training, all of it on the device: loss, gradient, clipping, optimiser, averages.
+"""One step of training, all of it on the device: gradient, clipping, optimiser, averages.
 
-Nothing here waits for the device. What the loop wants to know is added up beside the step, and read later.
+What is trained is one model, by an `infoplane_torch.training_loss.Loss` whose terms are scalars, or several,
+by an `infoplane_torch.stacked_loss.StackedLoss` whose terms have one element for each. Nothing here waits for
+the device. What the loop wants to know is added up beside the step, and read later.
 """
 
 from __future__ import annotations
@@ -17,69 +19,8 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from infoplane_torch.information import power_from_entropy
-from infoplane_torch.objective import Objective
-from infoplane_torch.training_config import Precision
-from infoplane_torch.vae import VAE, ForwardPass
 
 _WARMUP_STEPS = 3  # before a graph is recorded: libraries allocate and choose their kernels
-
-
-class Loss(nn.Module):
-    """A model and its objective as one module, so that both are wrapped, compiled and moved together.
-
-    Parameters
-    ----------
-    vae : VAE
-        The model.
-    objective : Objective
-        What is maximised.
-    precision : {"32-true", "bf16-mixed"}, default "32-true"
-        Arithmetic of the model's networks; densities and penalties stay float32.
-    """
-
-    def __init__(self, vae: VAE, objective: Objective, *, precision: Precision = "32-true") -> None:
-        super().__init__()
-        self.vae = vae
-        self.penalties = objective.modules
-        self.objective = objective
-        self._mixed = precision == "bf16-mixed"
-
-    def forward(self, x: Tensor, beta: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Evaluate the objective on a batch.
-
-        Parameters
-        ----------
-        x : Tensor of shape (B, *event_shape)
-            Images.
-        beta : scalar Tensor
-            Weight of the KL term.
-
-        Returns
-        -------
-        loss : Tensor
-            What is minimised, the losses of the penalties' own networks included.
-        terms : dict of str to Tensor
-            All that is logged: means over the images.
-        """
-        terms = self.objective(self._pass, x, beta=beta)
-        named = {
-            "loss": terms.loss,
-            "elbo": terms.elbo,
-            "reconstruction": terms.reconstruction,
-            "kl": terms.kl,
-            **{f"penalty_{name}": value for name, value in terms.penalties.items()},
-            "posterior_entropy": terms.posterior_entropy,
-            "fisher_trace_mean": terms.fisher_trace_mean,
-            **terms.watched,
-        }
-        # Not detached here: a compiler may take a detached copy and the loss itself for one tensor.
-        return terms.loss + terms.auxiliary, named
-
-    def _pass(self, x: Tensor) -> ForwardPass:
-        if not self._mixed:
-            return self.vae(x)
-        with torch.autocast(x.device.type, dtype=torch.bfloat16):
-            return self.vae(x)
 
 
 class Means:
@@ -102,7 +43,7 @@ class Means:
         Parameters
         ----------
         terms : dict of str to Tensor
-            Scalars, the same names each time.
+            Scalars, or vectors of one element for each model; the same names each time.
         count : int
             How many images they are means of.
         """
@@ -121,8 +62,8 @@ class Means:
         """
         self._count += count
 
-    def columns(self, prefix: str, latent_dim: int, fabric: Fabric) -> dict[str, float]:
-        """Return the means over the images of all processes; N is that of the mean entropy, no mean of N.
+    def columns(self, prefix: str, latent_dim: int, fabric: Fabric) -> list[dict[str, float]]:
+        """Return each model's means over the images of all processes; N is that of the mean entropy, no mean.
 
         Parameters
         ----------
@@ -134,12 +75,15 @@ class Means:
             Knows the other processes.
         """
         assert self.sums is not None
-        sums = torch.cat([self.sums.double().cpu(), torch.tensor([float(self._count)])])
+        sums = self.sums.double().cpu().reshape(len(self._names), -1)  # (terms, models)
+        count = torch.full_like(sums[:1], self._count)
         if fabric.world_size > 1:
-            sums = sums.to(fabric.device)
-            torch.distributed.all_reduce(sums)
-            sums = sums.cpu()
-        means = sums[:-1] / sums[-1]
+            both = torch.cat([sums, count]).to(fabric.device)
+            torch.distributed.all_reduce(both)
+            sums, count = both.cpu().tensor_split([len(sums)])
+        return [self._row(prefix, latent_dim, means) for means in (sums / count).unbind(1)]
+
+    def _row(self, prefix: str, latent_dim: int, means: Tensor) -> dict[str, float]:
         row = dict(zip(self._names, means.tolist(), strict=True))
         entropy = means[self._names.index("posterior_entropy")]
         row["entropy_power"] = float(power_from_entropy(entropy, latent_dim))
@@ -221,15 +165,19 @@ class TrainingStep:
     fabric : Fabric
         Device and processes.
     loss : nn.Module
-        A `Loss`, perhaps compiled and wrapped for several processes.
+        A `Loss` or a `StackedLoss`, perhaps compiled and wrapped for several processes.
     optimizer : torch.optim.Optimizer
         Steps the parameters of `loss`; if `record` is on, its learning rate is a tensor on the device.
     clip_norm : float
-        Largest Euclidean norm of the gradient.
+        Largest Euclidean norm of the gradient of a model.
     average : WeightAverage or None
         To be moved after each step.
     record : bool or None
         Record the step for each size of batch as a CUDA graph, and replay it from then on; None tries.
+    shape : tuple of int, default ()
+        Shape of the terms of `loss`.
+    generators : sequence of torch.Generator, default ()
+        What `loss` draws from beside PyTorch's global random state.
     """
 
     def __init__(
@@ -241,15 +189,18 @@ class TrainingStep:
         clip_norm: float,
         average: WeightAverage | None,
         record: bool | None,
+        shape: tuple[int, ...] = (),
+        generators: Sequence[torch.Generator] = (),
     ) -> None:
         self.means = Means()
         self._fabric, self._loss, self._optimizer = fabric, loss, optimizer
         self._clip_norm, self._average = clip_norm, average
         self._record, self._must_record = record is not False, record is True
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._shape, self._generators = shape, generators
         self._beta = torch.ones((), device=fabric.device)
         self._count = torch.zeros((), device=fabric.device)
-        self._fault = torch.zeros(3, device=fabric.device)  # step (0: none), loss, norm of the gradient
+        self._fault = torch.zeros(3, *shape, device=fabric.device)  # step (0: none), loss, norm of gradient
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
 
     def begin_epoch(self, *, beta: float, learning_rate: float) -> None:
@@ -277,49 +228,66 @@ class TrainingStep:
 
         Parameters
         ----------
-        x : Tensor of shape (B, *event_shape)
+        x : Tensor of shape (*shape, B, *event_shape)
             Images on the device; this process's part of the batch.
         """
-        if self._record and len(x) not in self._graphs:
+        count = self._images_in(x)
+        if self._record and count not in self._graphs:
             self._record_for(x)
         if self._record:
-            graph, images = self._graphs[len(x)]
+            graph, images = self._graphs[count]
             images.copy_(x)
             graph.replay()
         else:
             self._step(x)
-        self.means.counted(len(x))
+        self.means.counted(count)
         if self._average is not None:
             self._average.steps += 1
 
-    def fault(self) -> Fault | None:
-        """Return the epoch's first fault in any of the processes, if there is one; waits for the device."""
+    def faults(self) -> list[Fault | None]:
+        """Return each model's first fault of the epoch in any process, if any; waits for the device."""
         found = self._fault.clone()
         if self._fabric.world_size > 1:
             torch.distributed.all_reduce(found, op=torch.distributed.ReduceOp.MAX)
-        step, loss, norm = found.tolist()
-        return Fault(int(step), loss, norm) if step else None
+        numbers = found.reshape(3, -1).T.tolist()
+        return [Fault(int(step), loss, norm) if step else None for step, loss, norm in numbers]
 
     def _step(self, x: Tensor) -> None:
         loss, terms = self._loss(x, self._beta)
         self._optimizer.zero_grad()
         self._fabric.backward(loss)
-        norm = nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
+        norm = self._clip()
         self._optimizer.step()
         with torch.no_grad():
             if self._average is not None:
                 self._average.add()
-            self.means.add(terms, len(x))
+            self.means.add(terms, self._images_in(x))
             self._count += 1
-            now = torch.stack((self._count, terms["loss"], norm))
-            first = ~(now.isfinite().all() | self._fault[0].bool())
+            now = torch.stack((self._count.expand_as(norm), terms["loss"], norm))
+            first = ~(now.isfinite().all(0) | self._fault[0].bool())
             self._fault.copy_(torch.where(first, now, self._fault))
+
+    def _clip(self) -> Tensor:
+        """Scale each model's gradient down to the largest norm, and return what its norm was."""
+        if not self._shape:
+            return nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
+        (weights,) = self._parameters
+        assert weights.grad is not None
+        norm = torch.linalg.vector_norm(weights.grad, dim=1)  # the rows are models
+        weights.grad.mul_((self._clip_norm / (norm + 1e-6)).clamp(max=1)[:, None])
+        return norm
+
+    def _images_in(self, x: Tensor) -> int:
+        return x.shape[len(self._shape)]
 
     def _record_for(self, x: Tensor) -> None:
         """Record a step for batches of this size, or give up recording; the run's state stays as it was."""
         images = x.clone()
         before = [value.clone() for value in self._state()]
+        drawn = [generator.get_state() for generator in self._generators]
         graph = torch.cuda.CUDAGraph()
+        for generator in self._generators:
+            graph.register_generator_state(generator)
         aside = torch.cuda.Stream(self._fabric.device)
         aside.wait_stream(torch.cuda.current_stream(self._fabric.device))
         try:
@@ -338,7 +306,9 @@ class TrainingStep:
             )
             self._record = False
         else:
-            self._graphs[len(x)] = graph, images
+            self._graphs[self._images_in(x)] = graph, images
+        for generator, state in zip(self._generators, drawn, strict=True):
+            generator.set_state(state)
         with torch.no_grad():
             # What the first steps made anew, the optimizer's moments and the sums, begins at 0.
             for value, old in zip_longest(self._state(), before):

@@ -64,13 +64,16 @@ FLOORS = {
         ["plane_sums", "plugins", "metrics"],
         ["presets"],
         ["data_files", "image_data", "own_images", "data"],
-        ["history", "callbacks", "training_config", "checkpoints", "training_step", "training"],
+        [
+            "history", "callbacks", "training_config", "checkpoints", "training_loss", "training_step",
+            "member_numbers", "member_calls", "stacked_loss", "training_run", "training_loop", "training",
+        ],
         [
             "image_batches", "likelihood_estimation", "model_plane", "code_information", "code_accuracy",
             "evaluation",
         ],
         ["figures"],
-        ["runs", "commands", "__main__"],
+        ["runs", "commands", "sweeps", "__main__"],
     ],
 }  # fmt: skip
 TORCH = importlib.util.find_spec("torch") is not None

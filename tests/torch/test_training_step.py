@@ -10,7 +10,8 @@ from lightning_fabric import Fabric
 from infoplane_torch import presets
 from infoplane_torch.data import batches, epoch_seed
 from infoplane_torch.training import TrainingConfig, train
-from infoplane_torch.training_step import Loss, TrainingStep
+from infoplane_torch.training_loss import Loss
+from infoplane_torch.training_step import TrainingStep
 
 CONFIG = TrainingConfig(
     epochs=4, batch_size=32, warmup_epochs=0, patience=None, accelerator="cpu", seed=5, checkpoint_seconds=0
@@ -172,17 +173,17 @@ def test_a_fault_is_found_at_its_step_by_whoever_looks_later():
     x = torch.zeros(4, 1, 8, 8)
     for batch in (x, x, x * math.nan, x):
         step(batch)
-    fault = step.fault()
+    (fault,) = step.faults()
     assert fault is not None
     assert fault.step == 3
     assert math.isnan(fault.loss)
     step.begin_epoch(beta=1.0, learning_rate=1e-3)
-    assert step.fault() is None
+    assert not any(step.faults())
 
 
 def test_checkpoints_can_be_rarer_than_epochs_and_the_last_is_always_written(digits, tmp_path, monkeypatch):
     written = []
-    monkeypatch.setattr("infoplane_torch.training.save", lambda content, path: written.append(path.name))
+    monkeypatch.setattr("infoplane_torch.training_run.save", lambda content, path: written.append(path.name))
     train(*build(), digits, dataclasses.replace(CONFIG, checkpoint_seconds=1e6), tmp_path, progress=False)
     assert written == ["last.pt", "best.pt"]
 
