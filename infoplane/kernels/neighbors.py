@@ -7,16 +7,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from infoplane.kernels.brute_force import neighbors_of_targets, packed
 from infoplane.kernels.jit import kernel, over_rows
-from infoplane.kernels.nearest import LEAF, brute_force, build_tree, number_of_leaves, packed, query_tree
+from infoplane.kernels.nearest import LEAF, build_tree, number_of_leaves, query_tree
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
 # Above these dimensions a k-d tree visits nearly every leaf and brute force is faster.
 _TREE_DIMENSIONS, _TREE_DIMENSIONS_OF_MANY, _MANY = 8, 10, 10_000
-# A task of about a millisecond: leaves of targets, rows, rows on the line.
-_LEAVES, _BRUTE_ROWS, _LINE_ROWS = 32, 64, 2**17
+# A task of about a millisecond: leaves of targets, rows on the line.
+_LEAVES, _LINE_ROWS = 32, 2**17
 
 
 @kernel
@@ -122,7 +123,7 @@ class Neighbors:
     ) -> None:
         out = (k, orders, others, distances, indices)
         if self._tree is None:
-            over_rows(brute_force, len(targets), targets, self._sources, self._n, *out, grain=_BRUTE_ROWS)
+            neighbors_of_targets(targets, self._sources, self._n, *out)
             return
         tree = self._tree
         mine = tree if others else _Tree.of(targets)
