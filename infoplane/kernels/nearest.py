@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from infoplane.kernels.candidates import inlined, numbers, offer, report
+from infoplane.kernels.candidates import SHORT, inlined, numbers, offer, report
+from infoplane.kernels.tiles import (
+    FARTHEST, LEAF, PANEL, compare_leaf, least_keys, lowest_bit, place_of,
+)  # fmt: skip
 
-LEAF = 32
 # A box is as near as its nearest point but for rounding, which must not hide one of several equally near.
 _MARGIN = 1 - 1e-12
 # Points of which the widest side of a node is judged.
@@ -99,68 +101,63 @@ def _box_distance(boxes, v, box):
 
 
 @numbers
-def _point_distances(block, boxes, v, out):
-    """Squared distances of all points of a block from a box."""
+def _point_distances(blocks, start, boxes, v, out):
+    """Squared distances of all points of a leaf from a box."""
     for j in range(LEAF):
         out[j] = 0.0
     for a in range(boxes.shape[2]):
         low, high = boxes[v, 0, a], boxes[v, 1, a]
         for j in range(LEAF):
-            gap = max(low - block[a, j], block[a, j] - high, 0.0)
+            x = blocks[start + j]
+            gap = max(low - x, x - high, 0.0)
             out[j] += gap * gap * _MARGIN
+        start += LEAF
 
 
 @numbers
-def _block_distances(targets, i, block, out):
-    """|t_i − x_j|² for the points of a block, four dimensions a pass as in `_squared_distances`."""
-    d = block.shape[0]
-    a = (d - 1) % 4 + 1
-    t0 = targets[0, i]
-    if a == 1:
-        for j in range(LEAF):
-            out[j] = (block[0, j] - t0) ** 2
-    elif a == 2:
-        t1 = targets[1, i]
-        for j in range(LEAF):
-            out[j] = (block[0, j] - t0) ** 2 + (block[1, j] - t1) ** 2
-    elif a == 3:
-        t1, t2 = targets[1, i], targets[2, i]
-        for j in range(LEAF):
-            e0, e1, e2 = block[0, j] - t0, block[1, j] - t1, block[2, j] - t2
-            out[j] = e0 * e0 + e1 * e1 + e2 * e2
-    else:
-        t1, t2, t3 = targets[1, i], targets[2, i], targets[3, i]
-        for j in range(LEAF):
-            e0, e1, e2, e3 = block[0, j] - t0, block[1, j] - t1, block[2, j] - t2, block[3, j] - t3
-            out[j] = e0 * e0 + e1 * e1 + e2 * e2 + e3 * e3
-    while a < d:
-        t0, t1, t2, t3 = targets[a, i], targets[a + 1, i], targets[a + 2, i], targets[a + 3, i]
-        for j in range(LEAF):
-            e0, e1 = block[a, j] - t0, block[a + 1, j] - t1
-            e2, e3 = block[a + 2, j] - t2, block[a + 3, j] - t3
-            out[j] = out[j] + e0 * e0 + e1 * e1 + e2 * e2 + e3 * e3
-        a += 4
+def _fill(targets, leaf, count, blocks, source, rows, own, d, matrix, keys, near, which, k, limit):
+    """Find the nearest points of a first leaf for a leaf of targets: by sorted keys, where these are clear."""
+    first, size = source * LEAF, min(LEAF, rows.size - source * LEAF)
+    ranks = k if k <= SHORT else 0
+    keys[:] = FARTHEST
+    for lane in range(0, LEAF, PANEL):
+        unclear = least_keys(
+            targets, leaf * LEAF * d + lane, blocks, first * d, d, size, lane if own else LEAF, ranks, matrix,
+            keys, lane,
+        )  # fmt: skip
+        for i in range(lane, min(lane + PANEL, count)):
+            if ranks > 0 and unclear >> (i - lane) & 1 == 0:
+                for c in range(k):
+                    place = place_of(keys[LEAF * c + i])
+                    near[i, c], which[i, c] = matrix[LEAF * place + i], rows[first + place]
+                limit[i] = near[i, k - 1]
+                continue
+            near[i], which[i], limit[i] = np.inf, rows.size, np.inf
+            for s in range(size):
+                value = matrix[LEAF * s + i]
+                if value <= limit[i] and value < np.inf:
+                    limit[i] = offer(near, which, i, k, value, rows[first + s])
 
 
 @numbers
-def _visit(targets, block, boxes, v, own, rows, first, squared, apart, near, which, k, limit):
-    """Offer the points of leaf v to a block of targets; return the largest of their limits."""
-    _point_distances(targets, boxes, v, apart)
+def _visit(targets, leaf, blocks, source, boxes, v, rows, d, squared, apart, near, which, k, limit):
+    """Offer the points of a leaf, node v, to a leaf of targets."""
+    _point_distances(targets, leaf * LEAF * d, boxes, v, apart)
+    first = source * LEAF
     for i in range(LEAF):
-        far = limit[i]
-        if apart[i] > far:
-            continue
-        _block_distances(targets, i, block, squared)
-        if own:
-            squared[i] = np.inf
-        # Of a length that the compiler knows, it would unroll this loop and not vectorise it.
-        hits = 0
-        for j in range(squared.size):
-            hits += squared[j] <= far
-        if hits:
-            for j in range(LEAF):
+        if apart[i] <= limit[i]:
+            hits = compare_leaf(
+                targets, leaf * LEAF * d + i, blocks, source * LEAF * d, d, limit[i], squared
+            )
+            while hits != 0:
+                j = lowest_bit(hits)
+                hits &= hits - 1
                 if squared[j] <= limit[i] and squared[j] < np.inf:
                     limit[i] = offer(near, which, i, k, squared[j], rows[first + j])
+
+
+@numbers
+def _largest(limit):
     a = b = c = e = 0.0
     for i in range(0, LEAF, 4):
         a, b = max(a, limit[i]), max(b, limit[i + 1])
@@ -190,22 +187,22 @@ def query_tree(
     One descent serves a leaf of targets: a box is visited if it is nearer than the farthest k-th candidate.
     With `others` both trees are the same, and no target is its own neighbour.
     """
-    d = blocks.shape[1]
+    d = boxes.shape[2]
     squared, apart, limit = np.empty(LEAF), np.empty(LEAF), np.empty(LEAF)
     near, which = np.empty((LEAF, k)), np.empty((LEAF, k), np.int64)
+    matrix, keys = np.empty(LEAF * LEAF), np.empty(LEAF * (min(k, SHORT) + 1))
     stack, away, box = np.empty(64, np.int64), np.empty(64), np.empty((2, d))
     for leaf in range(start, stop):
-        targets = target_blocks[leaf]
         first = leaf * LEAF
         count = min(LEAF, n - first)
-        for i in range(count):
-            near[i], which[i], limit[i] = np.inf, rows.size, np.inf
         limit[count:] = -1.0
         for a in range(d):
-            box[0, a] = box[1, a] = targets[a, 0]
+            here = target_blocks[(leaf * d + a) * LEAF : (leaf * d + a) * LEAF + count]
+            least = most = here[0]
             for i in range(1, count):
-                box[0, a], box[1, a] = min(box[0, a], targets[a, i]), max(box[1, a], targets[a, i])
-        bound = np.inf
+                least, most = min(least, here[i]), max(most, here[i])
+            box[0, a], box[1, a] = least, most
+        bound, first_leaf = np.inf, True
         depth = 1
         stack[0], away[0] = 0, 0.0
         while depth > 0:
@@ -215,11 +212,18 @@ def query_tree(
                 continue
             source, leaves = spans[v, 0], spans[v, 1]
             if leaves == 1:
-                own = others and source == leaf
-                bound = _visit(
-                    targets, blocks[source], boxes, v, own, rows, source * LEAF, squared, apart, near, which,
-                    k, limit,
-                )  # fmt: skip
+                if first_leaf:
+                    _fill(
+                        target_blocks, leaf, count, blocks, source, rows, others, d, matrix, keys, near, which,
+                        k, limit,
+                    )  # fmt: skip
+                    first_leaf = False
+                else:
+                    _visit(
+                        target_blocks, leaf, blocks, source, boxes, v, rows, d, squared, apart, near, which,
+                        k, limit,
+                    )  # fmt: skip
+                bound = _largest(limit)
                 continue
             left, right = v + 1, v + 2 * (leaves // 2)
             to_left, to_right = _box_distance(boxes, left, box), _box_distance(boxes, right, box)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from infoplane.kernels.brute_force import neighbors_of_targets, packed
 from infoplane.kernels.jit import kernel, over_rows
-from infoplane.kernels.nearest import LEAF, build_tree, number_of_leaves, query_tree
+from infoplane.kernels.nearest import build_tree, number_of_leaves, query_tree
+from infoplane.kernels.tiles import LEAF
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -128,8 +129,8 @@ class Neighbors:
         tree = self._tree
         mine = tree if others else _Tree.of(targets)
         over_rows(
-            query_tree, len(mine.blocks), len(targets), mine.blocks, mine.rows,
-            tree.blocks, tree.rows, tree.spans, tree.boxes, *out, grain=_LEAVES,
+            query_tree, number_of_leaves(len(targets)), len(targets), mine.blocks.ravel(), mine.rows,
+            tree.blocks.ravel(), tree.rows, tree.spans, tree.boxes, *out, grain=_LEAVES,
         )  # fmt: skip
 
 

@@ -1,20 +1,25 @@
-"""Squared distances of four points from eight, held in vector registers over all dimensions.
+"""Squared distances between a few points and many, held in vector registers over all dimensions.
 
-What the compiler makes of loops loads and stores every partial sum again; a tile as products of matrices have
-it, written as vectors for LLVM, comes near the rate at which the machine multiplies.
+What the compiler makes of loops loads and stores every partial sum again; tiles as products of matrices have
+them, written as vectors for LLVM, come near the rate at which the machine multiplies.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.ir
 import numba
 import numpy as np
+from numba.core import cgutils
 from numba.extending import intrinsic
 
-# Points of a panel, whose coordinates lie side by side; targets of a tile.
-PANEL, TILE = 8, 4
+# Points of a panel, whose coordinates lie side by side; targets of a tile; points of a leaf.
+PANEL, TILE, LEAF = 8, 4, 32
+# Keys of what is no neighbour, and of distances beyond it, agree in all but the place.
+FARTHEST = 2.0**1023
 
 if numba.config.DISABLE_JIT:
 
@@ -27,14 +32,98 @@ if numba.config.DISABLE_JIT:
             squared = np.square(there[:, None, :] - near[:, :, None]).sum(axis=0)
         out[:] = squared.ravel()
         most = np.maximum(limit[row : row + TILE, None], limit[column : column + PANEL])
-        return int(sum(1 << int(bit) for bit in np.flatnonzero(squared <= most)))
+        return _bits(squared <= most)
+
+    def compare_leaf(targets: Any, at: int, sources: Any, start: int, d: int, limit: float, out: Any) -> int:
+        there = sources[start : start + LEAF * d].reshape(d, LEAF)
+        out[:] = np.square(there - targets[at + LEAF * np.arange(d)][:, None]).sum(axis=0)
+        return _bits(out <= limit)
+
+    def least_keys(
+        targets: Any, at: int, sources: Any, start: int, d: int, size: int, own: int, k: int, matrix: Any,
+        keys: Any, lane: int,
+    ) -> int:  # fmt: skip
+        lanes = slice(lane, lane + PANEL)
+        there = sources[start : start + LEAF * d].reshape(d, LEAF)
+        here = targets[at + LEAF * np.arange(d)[:, None] + np.arange(PANEL)]
+        squared = np.square(here[:, None, :] - there[:, :size, None]).sum(axis=0)
+        squared[np.arange(size)[:, None] == own + np.arange(PANEL)] = np.inf
+        matrix.reshape(LEAF, LEAF)[:size, lanes] = squared
+        found = np.minimum(squared, FARTHEST).view(np.int64) & -LEAF | np.arange(size)[:, None]
+        table = keys.reshape(-1, LEAF)[: k + 1, lanes]
+        table[:] = np.sort(np.vstack([table, found.view(float)]), axis=0)[: k + 1]
+        clear = table.view(np.int64) & -LEAF
+        return _bits((clear[1:] == clear[:-1]).any(axis=0))
+
+    def place_of(key: float) -> int:
+        return int(np.float64(key).view(np.int64)) % LEAF
 
     def lowest_bit(bits: int) -> int:
         return (bits & -bits).bit_length() - 1
 
+    def _bits(within: Any) -> int:
+        return sum(1 << int(bit) for bit in np.flatnonzero(within))
+
 else:
     _DOUBLE, _INT, _LONG = llvmlite.ir.DoubleType(), llvmlite.ir.IntType(32), llvmlite.ir.IntType(64)
-    _VECTOR = llvmlite.ir.VectorType(_DOUBLE, PANEL)
+    _VECTOR, _LONGS = llvmlite.ir.VectorType(_DOUBLE, PANEL), llvmlite.ir.VectorType(_LONG, PANEL)
+    _long, _double = numba.int64, numba.float64
+
+    class _Code:
+        """What the functions below write: vectors of eight numbers, and loops."""
+
+        def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
+            self.builder = builder
+            self.arguments = [
+                context.make_array(kind)(context, builder, value).data
+                if isinstance(kind, numba.types.Array)
+                else value
+                for kind, value in zip(signature.args, arguments, strict=True)
+            ]
+
+        def at(self, array: Any, *steps: Any) -> Any:
+            for step in steps:
+                array = self.builder.gep(array, [_LONG(step) if isinstance(step, int) else step])
+            return array
+
+        def vector(self, pointer: Any) -> Any:
+            return self.builder.load(self.builder.bitcast(pointer, _VECTOR.as_pointer()), align=8)
+
+        def store(self, vector: Any, pointer: Any) -> None:
+            self.builder.store(vector, self.builder.bitcast(pointer, _VECTOR.as_pointer()), align=8)
+
+        def everywhere(self, number: Any, kind: Any = _VECTOR) -> Any:
+            nothing = llvmlite.ir.Constant(kind, llvmlite.ir.Undefined)
+            zeros = llvmlite.ir.Constant(llvmlite.ir.VectorType(_INT, PANEL), [0] * PANEL)
+            first = self.builder.insert_element(nothing, number, _INT(0))
+            return self.builder.shuffle_vector(first, nothing, zeros)
+
+        def choose(self, comparison: str, a: Any, b: Any) -> Any:
+            return self.builder.select(self.builder.fcmp_ordered(comparison, a, b), a, b)
+
+        def squares(self, d: Any, here: Any, there: Any, stride: int) -> list[list[Any]]:
+            """Sums over d dimensions of (vector at there − number at here)², for each of both."""
+            builder, fused = self.builder, ("contract",)
+            zero = llvmlite.ir.Constant(_VECTOR, [0.0] * PANEL)
+            sums = [[cgutils.alloca_once_value(builder, zero) for _ in there] for _ in here]
+            with cgutils.for_range(builder, d) as loop:
+                shift = builder.mul(loop.index, _LONG(stride))
+                vectors = [self.vector(self.at(pointer, shift)) for pointer in there]
+                for pointer, row in zip(here, sums, strict=True):
+                    number = self.everywhere(builder.load(self.at(pointer, shift)))
+                    for vector, total in zip(vectors, row, strict=True):
+                        step = builder.fsub(vector, number)
+                        square = builder.fmul(step, step, flags=fused)
+                        builder.store(builder.fadd(builder.load(total), square, flags=fused), total)
+            return [[builder.load(total) for total in row] for row in sums]
+
+        def bits(self, comparisons: Sequence[Any]) -> Any:
+            """One bit for each number of the vectors that are compared."""
+            found, builder = _LONG(0), self.builder
+            for i, comparison in enumerate(comparisons):
+                part = builder.zext(builder.bitcast(comparison, llvmlite.ir.IntType(PANEL)), _LONG)
+                found = builder.or_(found, builder.shl(part, _LONG(i * PANEL)))
+            return found
 
     @intrinsic
     def compare_tile(
@@ -43,64 +132,99 @@ else:
     ) -> Any:  # fmt: skip
         """Set `out` to |t_r − x_j|² and return the bits 8 r + j of those within the limit of either point.
 
-        The four targets are rows at, at + 1, … of a panel, the eight sources a panel; limits are those from
-        `row` and from `column` on.
+        The four targets are in a panel, the eight sources are one; limits are those from `row` and from
+        `column` on.
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            def place(array: int, *steps: Any) -> Any:
-                pointer = arrays[array]
-                for step in steps:
-                    pointer = builder.gep(pointer, [step])
-                return pointer
-
-            def vector(pointer: Any) -> Any:
-                return builder.load(builder.bitcast(pointer, _VECTOR.as_pointer()), align=8)
-
-            def everywhere(pointer: Any) -> Any:
-                nothing = llvmlite.ir.Constant(_VECTOR, llvmlite.ir.Undefined)
-                first = builder.insert_element(nothing, builder.load(pointer), _INT(0))
-                zeros = llvmlite.ir.Constant(llvmlite.ir.VectorType(_INT, PANEL), [0] * PANEL)
-                return builder.shuffle_vector(first, nothing, zeros)
-
-            arrays = {
-                i: context.make_array(signature.args[i])(context, builder, arguments[i]).data
-                for i in (0, 2, 5, 8)
-            }
-            before = builder.block
-            loop, after = builder.append_basic_block("dimensions"), builder.append_basic_block("compare")
-            builder.branch(loop)
-            builder.position_at_end(loop)
-            a = builder.phi(_LONG)
-            a.add_incoming(_LONG(0), before)
-            sums = [builder.phi(_VECTOR) for _ in range(TILE)]
-            shift = builder.mul(a, _LONG(PANEL))
-            there = vector(place(2, arguments[3], shift))
-            fused = ("contract",)
-            squared = []
-            for r, total in enumerate(sums):
-                step = builder.fsub(there, everywhere(place(0, arguments[1], shift, _LONG(r))))
-                squared.append(builder.fadd(total, builder.fmul(step, step, flags=fused), flags=fused))
-                total.add_incoming(llvmlite.ir.Constant(_VECTOR, [0.0] * PANEL), before)
-                total.add_incoming(squared[-1], loop)
-            following = builder.add(a, _LONG(1))
-            a.add_incoming(following, loop)
-            builder.cbranch(builder.icmp_signed("<", following, arguments[4]), loop, after)
-            builder.position_at_end(after)
-            limits, bits = vector(place(5, arguments[7])), _LONG(0)
+            code = _Code(context, builder, signature, arguments)
+            targets, at, sources, start, d, limit, row, column, out = code.arguments
+            here = [code.at(targets, at, r) for r in range(TILE)]
+            squared = [value for (value,) in code.squares(d, here, [code.at(sources, start)], PANEL)]
+            columns, within = code.vector(code.at(limit, column)), []
             for r, value in enumerate(squared):
-                pointer = place(8, _LONG(r * PANEL))
-                builder.store(value, builder.bitcast(pointer, _VECTOR.as_pointer()), align=8)
-                own = everywhere(place(5, arguments[6], _LONG(r)))
-                most = builder.select(builder.fcmp_ordered(">", own, limits), own, limits)
-                within = builder.bitcast(
-                    builder.fcmp_ordered("<=", value, most), llvmlite.ir.IntType(PANEL)
-                )
-                bits = builder.or_(bits, builder.shl(builder.zext(within, _LONG), _LONG(r * PANEL)))
-            return bits
+                code.store(value, code.at(out, r * PANEL))
+                own = code.everywhere(builder.load(code.at(limit, row, r)))
+                within.append(builder.fcmp_ordered("<=", value, code.choose(">", own, columns)))
+            return code.bits(within)
 
-        long = numba.int64
-        return long(targets, long, sources, long, long, limit, long, long, out), generate
+        return _long(targets, _long, sources, _long, _long, limit, _long, _long, out), generate
+
+    @intrinsic
+    def compare_leaf(
+        typing_context: Any, targets: Any, at: Any, sources: Any, start: Any, d: Any, limit: Any, out: Any
+    ) -> Any:
+        """Set `out` to |t − x_j|² for the points of a leaf, and return the bits j of those within a limit."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = _Code(context, builder, signature, arguments)
+            targets, at, sources, start, d, limit, out = code.arguments
+            there = [code.at(sources, start, j) for j in range(0, LEAF, PANEL)]
+            (squared,) = code.squares(d, [code.at(targets, at)], there, LEAF)
+            far, within = code.everywhere(limit), []
+            for i, value in enumerate(squared):
+                code.store(value, code.at(out, i * PANEL))
+                within.append(builder.fcmp_ordered("<=", value, far))
+            return code.bits(within)
+
+        return _long(targets, _long, sources, _long, _long, _double, out), generate
+
+    @intrinsic
+    def least_keys(
+        typing_context: Any, targets: Any, at: Any, sources: Any, start: Any, d: Any, size: Any, own: Any,
+        k: Any, matrix: Any, keys: Any, lane: Any,
+    ) -> Any:  # fmt: skip
+        """Sort the points of a leaf into the k + 1 least keys of each of eight targets.
+
+        A key is a squared distance with the place in the leaf as its last bits; the bits of targets two of
+        whose keys agree but for that are returned. Distances are left in `matrix`; target j is the source
+        own + j, if there is one, and not its own neighbour.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = _Code(context, builder, signature, arguments)
+            targets, at, sources, start, d, size, own, k, matrix, keys, lane = code.arguments
+            lanes = builder.add(code.everywhere(own, _LONGS), llvmlite.ir.Constant(_LONGS, [*range(PANEL)]))
+            mask = llvmlite.ir.Constant(_LONGS, [-LEAF] * PANEL)
+            farthest = llvmlite.ir.Constant(_VECTOR, [FARTHEST] * PANEL)
+            nowhere = llvmlite.ir.Constant(_VECTOR, [math.inf] * PANEL)
+            key = cgutils.alloca_once(builder, _VECTOR)
+            with cgutils.for_range(builder, size) as points:
+                there = code.at(sources, start, points.index)
+                ((squared,),) = code.squares(d, [there], [code.at(targets, at)], LEAF)
+                place = code.everywhere(points.index, _LONGS)
+                squared = builder.select(builder.icmp_signed("==", place, lanes), nowhere, squared)
+                code.store(squared, code.at(matrix, builder.mul(points.index, _LONG(LEAF)), lane))
+                bits = builder.bitcast(code.choose("<", squared, farthest), _LONGS)
+                bits = builder.or_(builder.and_(bits, mask), place)
+                builder.store(builder.bitcast(bits, _VECTOR), key)
+                with cgutils.for_range(builder, builder.add(k, _LONG(1))) as ranks:
+                    pointer = code.at(keys, builder.mul(ranks.index, _LONG(LEAF)), lane)
+                    old, new = code.vector(pointer), builder.load(key)
+                    code.store(code.choose("<", old, new), pointer)
+                    builder.store(code.choose(">", old, new), key)
+            never = llvmlite.ir.Constant(llvmlite.ir.VectorType(llvmlite.ir.IntType(1), PANEL), [0] * PANEL)
+            unclear = cgutils.alloca_once_value(builder, never)
+            with cgutils.for_range(builder, k) as ranks:
+                pointer = code.at(keys, builder.mul(ranks.index, _LONG(LEAF)), lane)
+                old, new = (code.vector(code.at(pointer, step)) for step in (0, LEAF))
+                apart = builder.xor(builder.bitcast(old, _LONGS), builder.bitcast(new, _LONGS))
+                same = builder.icmp_unsigned("<", apart, llvmlite.ir.Constant(_LONGS, [LEAF] * PANEL))
+                builder.store(builder.or_(builder.load(unclear), same), unclear)
+            return code.bits([builder.load(unclear)])
+
+        return _long(
+            targets, _long, sources, _long, _long, _long, _long, _long, matrix, keys, _long
+        ), generate
+
+    @intrinsic
+    def place_of(typing_context: Any, key: Any) -> Any:
+        """Place in the leaf that the last bits of a key hold."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.and_(builder.bitcast(arguments[0], _LONG), _LONG(LEAF - 1))
+
+        return _long(_double), generate
 
     @intrinsic
     def lowest_bit(typing_context: Any, bits: Any) -> Any:
@@ -109,4 +233,4 @@ else:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.cttz(arguments[0], llvmlite.ir.IntType(1)(1))
 
-        return numba.int64(numba.int64), generate
+        return _long(_long), generate
