@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from infoplane.kernels.candidates import SHORT, inlined, numbers, offer, report
+from infoplane.kernels.candidates import SHORT, numbers, offer, report
 from infoplane.kernels.tiles import (
-    FARTHEST, LEAF, PANEL, compare_leaf, least_keys, lowest_bit, place_of,
+    FARTHEST, LEAF, PANEL, compare_box, compare_leaf, least_keys, lowest_bit, place_of,
 )  # fmt: skip
 
-# A box is as near as its nearest point but for rounding, which must not hide one of several equally near.
-_MARGIN = 1 - 1e-12
 # Points of which the widest side of a node is judged.
 _SAMPLED = 64
 
@@ -91,29 +89,6 @@ def build_tree(points, rows, spans, boxes, blocks):
                 boxes[v, 1, a] = max(boxes[v + 1, 1, a], boxes[right, 1, a])
 
 
-@inlined
-def _box_distance(boxes, v, box):
-    total = 0.0
-    for a in range(boxes.shape[2]):
-        gap = max(boxes[v, 0, a] - box[1, a], box[0, a] - boxes[v, 1, a], 0.0)
-        total += gap * gap
-    return total * _MARGIN
-
-
-@numbers
-def _point_distances(blocks, start, boxes, v, out):
-    """Squared distances of all points of a leaf from a box."""
-    for j in range(LEAF):
-        out[j] = 0.0
-    for a in range(boxes.shape[2]):
-        low, high = boxes[v, 0, a], boxes[v, 1, a]
-        for j in range(LEAF):
-            x = blocks[start + j]
-            gap = max(low - x, x - high, 0.0)
-            out[j] += gap * gap * _MARGIN
-        start += LEAF
-
-
 @numbers
 def _fill(targets, leaf, count, blocks, source, rows, own, d, matrix, keys, near, which, k, limit):
     """Find the nearest points of a first leaf for a leaf of targets: by sorted keys, where these are clear."""
@@ -140,20 +115,18 @@ def _fill(targets, leaf, count, blocks, source, rows, own, d, matrix, keys, near
 
 
 @numbers
-def _visit(targets, leaf, blocks, source, boxes, v, rows, d, squared, apart, near, which, k, limit):
-    """Offer the points of a leaf, node v, to a leaf of targets."""
-    _point_distances(targets, leaf * LEAF * d, boxes, v, apart)
+def _visit(targets, leaf, reached, blocks, source, rows, d, squared, near, which, k, limit):
+    """Offer the points of a leaf to those targets of another that may be reached, given as bits."""
     first = source * LEAF
-    for i in range(LEAF):
-        if apart[i] <= limit[i]:
-            hits = compare_leaf(
-                targets, leaf * LEAF * d + i, blocks, source * LEAF * d, d, limit[i], squared
-            )
-            while hits != 0:
-                j = lowest_bit(hits)
-                hits &= hits - 1
-                if squared[j] <= limit[i] and squared[j] < np.inf:
-                    limit[i] = offer(near, which, i, k, squared[j], rows[first + j])
+    while reached != 0:
+        i = lowest_bit(reached)
+        reached &= reached - 1
+        hits = compare_leaf(targets, leaf * LEAF * d + i, blocks, first * d, d, limit[i], squared)
+        while hits != 0:
+            j = lowest_bit(hits)
+            hits &= hits - 1
+            if squared[j] <= limit[i] and squared[j] < np.inf:
+                limit[i] = offer(near, which, i, k, squared[j], rows[first + j])
 
 
 @numbers
@@ -170,6 +143,7 @@ def query_tree(
     start,
     stop,
     n,
+    d,
     target_blocks,
     target_rows,
     blocks,
@@ -187,21 +161,14 @@ def query_tree(
     One descent serves a leaf of targets: a box is visited if it is nearer than the farthest k-th candidate.
     With `others` both trees are the same, and no target is its own neighbour.
     """
-    d = boxes.shape[2]
-    squared, apart, limit = np.empty(LEAF), np.empty(LEAF), np.empty(LEAF)
+    squared, limit, least = np.empty(LEAF), np.empty(LEAF), np.empty(1)
     near, which = np.empty((LEAF, k)), np.empty((LEAF, k), np.int64)
     matrix, keys = np.empty(LEAF * LEAF), np.empty(LEAF * (min(k, SHORT) + 1))
-    stack, away, box = np.empty(64, np.int64), np.empty(64), np.empty((2, d))
+    stack, away = np.empty(64, np.int64), np.empty(64)
     for leaf in range(start, stop):
         first = leaf * LEAF
         count = min(LEAF, n - first)
-        limit[count:] = -1.0
-        for a in range(d):
-            here = target_blocks[(leaf * d + a) * LEAF : (leaf * d + a) * LEAF + count]
-            least = most = here[0]
-            for i in range(1, count):
-                least, most = min(least, here[i]), max(most, here[i])
-            box[0, a], box[1, a] = least, most
+        limit[:count], limit[count:] = np.inf, -1.0
         bound, first_leaf = np.inf, True
         depth = 1
         stack[0], away[0] = 0, 0.0
@@ -219,21 +186,26 @@ def query_tree(
                     )  # fmt: skip
                     first_leaf = False
                 else:
+                    reached = compare_box(target_blocks, leaf * LEAF * d, boxes, 2 * d * v, d, limit, least)
                     _visit(
-                        target_blocks, leaf, blocks, source, boxes, v, rows, d, squared, apart, near, which,
-                        k, limit,
-                    )  # fmt: skip
+                        target_blocks, leaf, reached, blocks, source, rows, d, squared, near, which, k, limit
+                    )
                 bound = _largest(limit)
                 continue
             left, right = v + 1, v + 2 * (leaves // 2)
-            to_left, to_right = _box_distance(boxes, left, box), _box_distance(boxes, right, box)
+            at = leaf * LEAF * d
+            some_left = compare_box(target_blocks, at, boxes, 2 * d * left, d, limit, least)
+            to_left = least[0]
+            some_right = compare_box(target_blocks, at, boxes, 2 * d * right, d, limit, least)
+            to_right = least[0]
             # The nearer comes on top; of two that touch the leaf, the one that holds it.
             if to_left < to_right or (to_left == to_right and leaf < spans[right, 0]):
                 left, right, to_left, to_right = right, left, to_right, to_left
-            if to_left <= bound:
+                some_left, some_right = some_right, some_left
+            if some_left != 0:
                 stack[depth], away[depth] = left, to_left
                 depth += 1
-            if to_right <= bound:
+            if some_right != 0:
                 stack[depth], away[depth] = right, to_right
                 depth += 1
         for i in range(count):

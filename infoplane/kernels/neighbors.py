@@ -129,8 +129,8 @@ class Neighbors:
         tree = self._tree
         mine = tree if others else _Tree.of(targets)
         over_rows(
-            query_tree, number_of_leaves(len(targets)), len(targets), mine.blocks.ravel(), mine.rows,
-            tree.blocks.ravel(), tree.rows, tree.spans, tree.boxes, *out, grain=_LEAVES,
+            query_tree, number_of_leaves(len(targets)), *targets.shape, mine.blocks.ravel(), mine.rows,
+            tree.blocks.ravel(), tree.rows, tree.spans, tree.boxes.ravel(), *out, grain=_LEAVES,
         )  # fmt: skip
 
 

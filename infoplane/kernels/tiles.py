@@ -6,6 +6,7 @@ them, written as vectors for LLVM, come near the rate at which the machine multi
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from numba.extending import intrinsic
 PANEL, TILE, LEAF = 8, 4, 32
 # Keys of what is no neighbour, and of distances beyond it, agree in all but the place.
 FARTHEST = 2.0**1023
+# A box is as near as its nearest point but for rounding, which must not hide one of several equally near.
+MARGIN = 1 - 1e-12
 
 if numba.config.DISABLE_JIT:
 
@@ -38,6 +41,15 @@ if numba.config.DISABLE_JIT:
         there = sources[start : start + LEAF * d].reshape(d, LEAF)
         out[:] = np.square(there - targets[at + LEAF * np.arange(d)][:, None]).sum(axis=0)
         return _bits(out <= limit)
+
+    def compare_box(
+        targets: Any, at: int, boxes: Any, start: int, d: int, limit: Any, least: Any
+    ) -> int:
+        here = targets[at : at + LEAF * d].reshape(d, LEAF)
+        low, high = boxes[start : start + 2 * d].reshape(2, d, 1)
+        apart = np.square(np.maximum(np.maximum(low - here, here - high), 0.0)).sum(axis=0) * MARGIN
+        least[0] = apart.min()
+        return _bits(apart <= limit)
 
     def least_keys(
         targets: Any, at: int, sources: Any, start: int, d: int, size: int, own: int, k: int, matrix: Any,
@@ -168,6 +180,45 @@ else:
             return code.bits(within)
 
         return _long(targets, _long, sources, _long, _long, _double, out), generate
+
+    @intrinsic
+    def compare_box(
+        typing_context: Any, targets: Any, at: Any, boxes: Any, start: Any, d: Any, limit: Any, least: Any
+    ) -> Any:
+        """Return the bits i of the targets of a leaf that are within their limits of a box.
+
+        The box is its least and its largest coordinates; `least[0]` is set to the smallest squared distance.
+        """
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = _Code(context, builder, signature, arguments)
+            targets, at, boxes, start, d, limit, least = code.arguments
+            zero, fused = llvmlite.ir.Constant(_VECTOR, [0.0] * PANEL), ("contract",)
+            lanes = range(0, LEAF, PANEL)
+            sums = [cgutils.alloca_once_value(builder, zero) for _ in lanes]
+            with cgutils.for_range(builder, d) as loop:
+                low, high = (
+                    code.everywhere(builder.load(code.at(boxes, start, loop.index, step))) for step in (0, d)
+                )
+                for lane, total in zip(lanes, sums, strict=True):
+                    x = code.vector(code.at(targets, at, builder.mul(loop.index, _LONG(LEAF)), lane))
+                    gap = code.choose(">", builder.fsub(low, x), builder.fsub(x, high))
+                    gap = code.choose(">", gap, zero)
+                    square = builder.fmul(gap, gap, flags=fused)
+                    builder.store(builder.fadd(builder.load(total), square, flags=fused), total)
+            margin = llvmlite.ir.Constant(_VECTOR, [MARGIN] * PANEL)
+            apart = [builder.fmul(builder.load(total), margin) for total in sums]
+            nearest = functools.reduce(lambda a, b: code.choose("<", a, b), apart)
+            numbers = [builder.extract_element(nearest, _INT(i)) for i in range(PANEL)]
+            builder.store(functools.reduce(lambda a, b: code.choose("<", a, b), numbers), least)
+            return code.bits(
+                [
+                    builder.fcmp_ordered("<=", value, code.vector(code.at(limit, lane)))
+                    for lane, value in zip(lanes, apart, strict=True)
+                ]
+            )
+
+        return _long(targets, _long, boxes, _long, _long, limit, least), generate
 
     @intrinsic
     def least_keys(
