@@ -19,30 +19,66 @@ _SAMPLED = 64
 
 
 @numbers
-def _partition(points, rows, a, low, high, middle):
-    """Order rows low … high − 1 so that coordinate a of that at `middle` parts them (Hoare's selection)."""
-    d = points.shape[1]
+def _pivot(points, a, left, right, middle, sample):
+    """Coordinate a of a point that falls shortly beyond `middle`, towards the farther end, by a sample."""
+    count = min(sample.size, (right - left) // 16 + 1)
+    step = (right - left) // count
+    for s in range(count):
+        value, place = points[left + s * step, a], s
+        while place > 0 and sample[place - 1] > value:
+            sample[place] = sample[place - 1]
+            place -= 1
+        sample[place] = value
+    rank = (middle - left) * count // (right - left + 1)
+    # One standard deviation of the rank of a median in a sample of 64.
+    margin = count // 16
+    rank += margin if 2 * rank < count else -margin
+    return sample[min(max(rank, 0), count - 1)]
+
+
+@numbers
+def _part(points, rows, a, left, right, pivot, strictly, astray):
+    """Bring rows whose coordinate a is at most the pivot, or below it, to the front; return their end.
+
+    Those on the wrong side are listed and then exchanged: the processor cannot guess where any of them goes.
+    """
+    end = left
+    for i in range(left, right + 1):
+        x = points[i, a]
+        end += (x < pivot) | ((x == pivot) & (not strictly))
+    front = back = 0
+    for i in range(left, end):
+        x = points[i, a]
+        astray[0, front] = i
+        front += (x > pivot) | ((x == pivot) & strictly)
+    for i in range(end, right + 1):
+        x = points[i, a]
+        astray[1, back] = i
+        back += (x < pivot) | ((x == pivot) & (not strictly))
+    for s in range(front):
+        i, j = astray[0, s], astray[1, s]
+        for b in range(points.shape[1]):
+            points[i, b], points[j, b] = points[j, b], points[i, b]
+        rows[i], rows[j] = rows[j], rows[i]
+    return end
+
+
+@numbers
+def _partition(points, rows, a, low, high, middle, sample, astray):
+    """Order rows low … high − 1 so that coordinate a of that at `middle` parts them."""
     left, right = low, high - 1
     while left < right:
-        pivot = points[(left + right) // 2, a]
-        i, j = left, right
-        while i <= j:
-            while points[i, a] < pivot:
-                i += 1
-            while points[j, a] > pivot:
-                j -= 1
-            if i <= j:
-                for b in range(d):
-                    points[i, b], points[j, b] = points[j, b], points[i, b]
-                rows[i], rows[j] = rows[j], rows[i]
-                i += 1
-                j -= 1
-        if middle <= j:
-            right = j
-        elif middle >= i:
-            left = i
+        pivot = _pivot(points, a, left, right, middle, sample)
+        end = _part(points, rows, a, left, right, pivot, False, astray)
+        if end > right:
+            # The pivot is the largest; without those that equal it there are fewer.
+            end = _part(points, rows, a, left, right, pivot, True, astray)
+            if middle >= end:
+                return
+        if middle < end:
+            right = end - 1
         else:
-            return
+            left = end
 
 
 @numbers
@@ -63,14 +99,15 @@ def _widest_side(points, low, high):
 def build_tree(points, rows, spans, boxes, blocks):
     """Sort points and row numbers into leaves; set each node's first leaf, number of leaves, and box."""
     n, d = points.shape
-    nodes = spans.shape[0]
+    nodes, sample = spans.shape[0], np.empty(_SAMPLED)
+    astray = np.empty((2, n // 2 + 1), np.int64)
     spans[0, 0], spans[0, 1] = 0, blocks.shape[0]
     for v in range(nodes):
         leaf, leaves = spans[v, 0], spans[v, 1]
         low, high = leaf * LEAF, min((leaf + leaves) * LEAF, n)
         if leaves > 1:
             half = leaves // 2
-            _partition(points, rows, _widest_side(points, low, high), low, high, low + half * LEAF)
+            _partition(points, rows, _widest_side(points, low, high), low, high, low + half * LEAF, sample, astray)
             spans[v + 1, 0], spans[v + 1, 1] = leaf, half
             spans[v + 2 * half, 0], spans[v + 2 * half, 1] = leaf + half, leaves - half
             continue

@@ -15,8 +15,8 @@ from infoplane.kernels.tiles import LEAF
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-# Above these dimensions a k-d tree visits nearly every leaf and brute force is faster.
-_TREE_DIMENSIONS, _TREE_DIMENSIONS_OF_MANY, _MANY = 8, 10, 10_000
+# Above so many dimensions a k-d tree visits nearly every leaf and brute force is faster.
+_TREE_DIMENSIONS = 10
 # A task of about a millisecond: leaves of targets, rows on the line.
 _LEAVES, _LINE_ROWS = 32, 2**17
 
@@ -160,7 +160,7 @@ def tree_pays(n: int, d: int) -> bool:
     n, d : int
         Number of points and of dimensions.
     """
-    return d <= _TREE_DIMENSIONS or (d <= _TREE_DIMENSIONS_OF_MANY and n >= _MANY)
+    return d <= _TREE_DIMENSIONS
 
 
 def kth_distances(points: Array, *ks: int) -> Array:
