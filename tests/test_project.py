@@ -21,8 +21,9 @@ FLOORS = {
     "infoplane": [
         ["lazy", "errors", "limits", "long_run", "estimate", "mass", "ties", "sample"],
         [
-            "kernels.linear_algebra", "kernels.jit", "kernels.exp", "kernels.pairs", "kernels.candidates",
-            "kernels.tiles", "kernels.brute_force", "kernels.nearest", "kernels.neighbors", "kernels.ranges", "kernels.binning", "kernels.splines",
+            "kernels.linear_algebra", "kernels.jit", "kernels.exp", "kernels.pairs", "kernels.vectors",
+            "kernels.candidates", "kernels.tiles", "kernels.brute_force", "kernels.nearest",
+            "kernels.neighbors", "kernels.ranges", "kernels.binning", "kernels.splines",
         ],
         [
             "estimators.base", "estimators.kernel_density", "estimators.bandwidths",

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from infoplane.kernels.candidates import numbers, offer, report
 from infoplane.kernels.jit import over_rows
-from infoplane.kernels.tiles import PANEL, TILE, compare_tile, lowest_bit
+from infoplane.kernels.tiles import TILE, compare_tile, lowest_bit
+from infoplane.kernels.vectors import PANEL, packed
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -67,22 +68,6 @@ def _compare(start, stop, tasks, targets, sources, d, own, mutual, k, limit, nea
 def _report_rows(start, stop, near, which, k, orders, distances, indices):
     for i in range(start, stop):
         report(near, which, i, k, i, orders, distances, indices)
-
-
-def packed(points: Array) -> Array:
-    """Points in panels of eight, each one row a dimension, with infinity in places without a point; flat.
-
-    Parameters
-    ----------
-    points : ndarray of shape (n, d)
-        The points.
-    """
-    n, d = points.shape
-    panels = np.full((-(-n // PANEL), d, PANEL), np.inf)
-    whole = n // PANEL
-    panels[:whole] = points[: whole * PANEL].reshape(whole, PANEL, d).transpose(0, 2, 1)
-    panels[whole:, :, : n % PANEL] = points[whole * PANEL :].T
-    return panels.ravel()
 
 
 def neighbors_of_targets(

@@ -11,8 +11,15 @@ import numpy as np
 
 from infoplane.kernels.candidates import SHORT, numbers, offer, report
 from infoplane.kernels.tiles import (
-    FARTHEST, LEAF, PANEL, compare_box, compare_leaf, least_keys, lowest_bit, place_of,
-)  # fmt: skip
+    FARTHEST,
+    LEAF,
+    compare_box,
+    compare_leaf,
+    least_keys,
+    lowest_bit,
+    place_of,
+)
+from infoplane.kernels.vectors import PANEL
 
 # Points of which the widest side of a node is judged.
 _SAMPLED = 64
@@ -107,7 +114,9 @@ def build_tree(points, rows, spans, boxes, blocks):
         low, high = leaf * LEAF, min((leaf + leaves) * LEAF, n)
         if leaves > 1:
             half = leaves // 2
-            _partition(points, rows, _widest_side(points, low, high), low, high, low + half * LEAF, sample, astray)
+            _partition(
+                points, rows, _widest_side(points, low, high), low, high, low + half * LEAF, sample, astray
+            )
             spans[v + 1, 0], spans[v + 1, 1] = leaf, half
             spans[v + 2 * half, 0], spans[v + 2 * half, 1] = leaf + half, leaves - half
             continue
@@ -128,7 +137,7 @@ def build_tree(points, rows, spans, boxes, blocks):
 
 @numbers
 def _fill(targets, leaf, count, blocks, source, rows, own, d, matrix, keys, near, which, k, limit):
-    """Find the nearest points of a first leaf for a leaf of targets: by sorted keys, where these are clear."""
+    """Find the nearest points of a first leaf for a leaf of targets: by sorted keys, where they are clear."""
     first, size = source * LEAF, min(LEAF, rows.size - source * LEAF)
     ranks = k if k <= SHORT else 0
     keys[:] = FARTHEST
@@ -218,8 +227,8 @@ def query_tree(
             if leaves == 1:
                 if first_leaf:
                     _fill(
-                        target_blocks, leaf, count, blocks, source, rows, others, d, matrix, keys, near, which,
-                        k, limit,
+                        target_blocks, leaf, count, blocks, source, rows, others, d, matrix, keys, near,
+                        which, k, limit,
                     )  # fmt: skip
                     first_leaf = False
                 else:

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from infoplane.kernels.brute_force import neighbors_of_targets, packed
+from infoplane.kernels.brute_force import neighbors_of_targets
 from infoplane.kernels.jit import kernel, over_rows
 from infoplane.kernels.nearest import build_tree, number_of_leaves, query_tree
 from infoplane.kernels.tiles import LEAF
+from infoplane.kernels.vectors import packed
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -124,6 +125,7 @@ class Neighbors:
     ) -> None:
         out = (k, orders, others, distances, indices)
         if self._tree is None:
+            assert self._sources is not None
             neighbors_of_targets(targets, self._sources, self._n, *out)
             return
         tree = self._tree

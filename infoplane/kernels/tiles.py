@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import llvmlite.ir
@@ -17,18 +16,21 @@ import numpy as np
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-# Points of a panel, whose coordinates lie side by side; targets of a tile; points of a leaf.
-PANEL, TILE, LEAF = 8, 4, 32
+from infoplane.kernels.vectors import INT, LONG, LONGS, PANEL, VECTOR, Code
+
+# Targets of a tile; points of a leaf.
+TILE, LEAF = 4, 32
 # Keys of what is no neighbour, and of distances beyond it, agree in all but the place.
 FARTHEST = 2.0**1023
 # A box is as near as its nearest point but for rounding, which must not hide one of several equally near.
 MARGIN = 1 - 1e-12
 
-if numba.config.DISABLE_JIT:
+if numba.config.DISABLE_JIT:  # what is written for LLVM below, by NumPy
 
     def compare_tile(
         targets: Any, at: int, sources: Any, start: int, d: int, limit: Any, row: int, column: int, out: Any
     ) -> int:
+        """See below."""
         near = targets[at + PANEL * np.arange(d)[:, None] + np.arange(TILE)]
         there = sources[start : start + PANEL * d].reshape(d, PANEL)
         with np.errstate(invalid="ignore"):
@@ -38,13 +40,13 @@ if numba.config.DISABLE_JIT:
         return _bits(squared <= most)
 
     def compare_leaf(targets: Any, at: int, sources: Any, start: int, d: int, limit: float, out: Any) -> int:
+        """See below."""
         there = sources[start : start + LEAF * d].reshape(d, LEAF)
         out[:] = np.square(there - targets[at + LEAF * np.arange(d)][:, None]).sum(axis=0)
         return _bits(out <= limit)
 
-    def compare_box(
-        targets: Any, at: int, boxes: Any, start: int, d: int, limit: Any, least: Any
-    ) -> int:
+    def compare_box(targets: Any, at: int, boxes: Any, start: int, d: int, limit: Any, least: Any) -> int:
+        """See below."""
         here = targets[at : at + LEAF * d].reshape(d, LEAF)
         low, high = boxes[start : start + 2 * d].reshape(2, d, 1)
         apart = np.square(np.maximum(np.maximum(low - here, here - high), 0.0)).sum(axis=0) * MARGIN
@@ -55,6 +57,7 @@ if numba.config.DISABLE_JIT:
         targets: Any, at: int, sources: Any, start: int, d: int, size: int, own: int, k: int, matrix: Any,
         keys: Any, lane: int,
     ) -> int:  # fmt: skip
+        """See below."""
         lanes = slice(lane, lane + PANEL)
         there = sources[start : start + LEAF * d].reshape(d, LEAF)
         here = targets[at + LEAF * np.arange(d)[:, None] + np.arange(PANEL)]
@@ -68,74 +71,18 @@ if numba.config.DISABLE_JIT:
         return _bits((clear[1:] == clear[:-1]).any(axis=0))
 
     def place_of(key: float) -> int:
+        """See below."""
         return int(np.float64(key).view(np.int64)) % LEAF
 
     def lowest_bit(bits: int) -> int:
+        """See below."""
         return (bits & -bits).bit_length() - 1
 
     def _bits(within: Any) -> int:
         return sum(1 << int(bit) for bit in np.flatnonzero(within))
 
 else:
-    _DOUBLE, _INT, _LONG = llvmlite.ir.DoubleType(), llvmlite.ir.IntType(32), llvmlite.ir.IntType(64)
-    _VECTOR, _LONGS = llvmlite.ir.VectorType(_DOUBLE, PANEL), llvmlite.ir.VectorType(_LONG, PANEL)
     _long, _double = numba.int64, numba.float64
-
-    class _Code:
-        """What the functions below write: vectors of eight numbers, and loops."""
-
-        def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
-            self.builder = builder
-            self.arguments = [
-                context.make_array(kind)(context, builder, value).data
-                if isinstance(kind, numba.types.Array)
-                else value
-                for kind, value in zip(signature.args, arguments, strict=True)
-            ]
-
-        def at(self, array: Any, *steps: Any) -> Any:
-            for step in steps:
-                array = self.builder.gep(array, [_LONG(step) if isinstance(step, int) else step])
-            return array
-
-        def vector(self, pointer: Any) -> Any:
-            return self.builder.load(self.builder.bitcast(pointer, _VECTOR.as_pointer()), align=8)
-
-        def store(self, vector: Any, pointer: Any) -> None:
-            self.builder.store(vector, self.builder.bitcast(pointer, _VECTOR.as_pointer()), align=8)
-
-        def everywhere(self, number: Any, kind: Any = _VECTOR) -> Any:
-            nothing = llvmlite.ir.Constant(kind, llvmlite.ir.Undefined)
-            zeros = llvmlite.ir.Constant(llvmlite.ir.VectorType(_INT, PANEL), [0] * PANEL)
-            first = self.builder.insert_element(nothing, number, _INT(0))
-            return self.builder.shuffle_vector(first, nothing, zeros)
-
-        def choose(self, comparison: str, a: Any, b: Any) -> Any:
-            return self.builder.select(self.builder.fcmp_ordered(comparison, a, b), a, b)
-
-        def squares(self, d: Any, here: Any, there: Any, stride: int) -> list[list[Any]]:
-            """Sums over d dimensions of (vector at there − number at here)², for each of both."""
-            builder, fused = self.builder, ("contract",)
-            zero = llvmlite.ir.Constant(_VECTOR, [0.0] * PANEL)
-            sums = [[cgutils.alloca_once_value(builder, zero) for _ in there] for _ in here]
-            with cgutils.for_range(builder, d) as loop:
-                shift = builder.mul(loop.index, _LONG(stride))
-                vectors = [self.vector(self.at(pointer, shift)) for pointer in there]
-                for pointer, row in zip(here, sums, strict=True):
-                    number = self.everywhere(builder.load(self.at(pointer, shift)))
-                    for vector, total in zip(vectors, row, strict=True):
-                        step = builder.fsub(vector, number)
-                        square = builder.fmul(step, step, flags=fused)
-                        builder.store(builder.fadd(builder.load(total), square, flags=fused), total)
-            return [[builder.load(total) for total in row] for row in sums]
-
-        def bits(self, comparisons: Sequence[Any]) -> Any:
-            """One bit for each number of the vectors that are compared."""
-            found, builder = _LONG(0), self.builder
-            for i, comparison in enumerate(comparisons):
-                part = builder.zext(builder.bitcast(comparison, llvmlite.ir.IntType(PANEL)), _LONG)
-                found = builder.or_(found, builder.shl(part, _LONG(i * PANEL)))
-            return found
 
     @intrinsic
     def compare_tile(
@@ -149,7 +96,7 @@ else:
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            code = _Code(context, builder, signature, arguments)
+            code = Code(context, builder, signature, arguments)
             targets, at, sources, start, d, limit, row, column, out = code.arguments
             here = [code.at(targets, at, r) for r in range(TILE)]
             squared = [value for (value,) in code.squares(d, here, [code.at(sources, start)], PANEL)]
@@ -169,7 +116,7 @@ else:
         """Set `out` to |t − x_j|² for the points of a leaf, and return the bits j of those within a limit."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            code = _Code(context, builder, signature, arguments)
+            code = Code(context, builder, signature, arguments)
             targets, at, sources, start, d, limit, out = code.arguments
             there = [code.at(sources, start, j) for j in range(0, LEAF, PANEL)]
             (squared,) = code.squares(d, [code.at(targets, at)], there, LEAF)
@@ -191,9 +138,9 @@ else:
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            code = _Code(context, builder, signature, arguments)
+            code = Code(context, builder, signature, arguments)
             targets, at, boxes, start, d, limit, least = code.arguments
-            zero, fused = llvmlite.ir.Constant(_VECTOR, [0.0] * PANEL), ("contract",)
+            zero, fused = llvmlite.ir.Constant(VECTOR, [0.0] * PANEL), ("contract",)
             lanes = range(0, LEAF, PANEL)
             sums = [cgutils.alloca_once_value(builder, zero) for _ in lanes]
             with cgutils.for_range(builder, d) as loop:
@@ -201,15 +148,15 @@ else:
                     code.everywhere(builder.load(code.at(boxes, start, loop.index, step))) for step in (0, d)
                 )
                 for lane, total in zip(lanes, sums, strict=True):
-                    x = code.vector(code.at(targets, at, builder.mul(loop.index, _LONG(LEAF)), lane))
+                    x = code.vector(code.at(targets, at, builder.mul(loop.index, LONG(LEAF)), lane))
                     gap = code.choose(">", builder.fsub(low, x), builder.fsub(x, high))
                     gap = code.choose(">", gap, zero)
                     square = builder.fmul(gap, gap, flags=fused)
                     builder.store(builder.fadd(builder.load(total), square, flags=fused), total)
-            margin = llvmlite.ir.Constant(_VECTOR, [MARGIN] * PANEL)
+            margin = llvmlite.ir.Constant(VECTOR, [MARGIN] * PANEL)
             apart = [builder.fmul(builder.load(total), margin) for total in sums]
             nearest = functools.reduce(lambda a, b: code.choose("<", a, b), apart)
-            numbers = [builder.extract_element(nearest, _INT(i)) for i in range(PANEL)]
+            numbers = [builder.extract_element(nearest, INT(i)) for i in range(PANEL)]
             builder.store(functools.reduce(lambda a, b: code.choose("<", a, b), numbers), least)
             return code.bits(
                 [
@@ -233,34 +180,34 @@ else:
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            code = _Code(context, builder, signature, arguments)
+            code = Code(context, builder, signature, arguments)
             targets, at, sources, start, d, size, own, k, matrix, keys, lane = code.arguments
-            lanes = builder.add(code.everywhere(own, _LONGS), llvmlite.ir.Constant(_LONGS, [*range(PANEL)]))
-            mask = llvmlite.ir.Constant(_LONGS, [-LEAF] * PANEL)
-            farthest = llvmlite.ir.Constant(_VECTOR, [FARTHEST] * PANEL)
-            nowhere = llvmlite.ir.Constant(_VECTOR, [math.inf] * PANEL)
-            key = cgutils.alloca_once(builder, _VECTOR)
+            lanes = builder.add(code.everywhere(own, LONGS), llvmlite.ir.Constant(LONGS, [*range(PANEL)]))
+            mask = llvmlite.ir.Constant(LONGS, [-LEAF] * PANEL)
+            farthest = llvmlite.ir.Constant(VECTOR, [FARTHEST] * PANEL)
+            nowhere = llvmlite.ir.Constant(VECTOR, [math.inf] * PANEL)
+            key = cgutils.alloca_once(builder, VECTOR)
             with cgutils.for_range(builder, size) as points:
                 there = code.at(sources, start, points.index)
                 ((squared,),) = code.squares(d, [there], [code.at(targets, at)], LEAF)
-                place = code.everywhere(points.index, _LONGS)
+                place = code.everywhere(points.index, LONGS)
                 squared = builder.select(builder.icmp_signed("==", place, lanes), nowhere, squared)
-                code.store(squared, code.at(matrix, builder.mul(points.index, _LONG(LEAF)), lane))
-                bits = builder.bitcast(code.choose("<", squared, farthest), _LONGS)
+                code.store(squared, code.at(matrix, builder.mul(points.index, LONG(LEAF)), lane))
+                bits = builder.bitcast(code.choose("<", squared, farthest), LONGS)
                 bits = builder.or_(builder.and_(bits, mask), place)
-                builder.store(builder.bitcast(bits, _VECTOR), key)
-                with cgutils.for_range(builder, builder.add(k, _LONG(1))) as ranks:
-                    pointer = code.at(keys, builder.mul(ranks.index, _LONG(LEAF)), lane)
+                builder.store(builder.bitcast(bits, VECTOR), key)
+                with cgutils.for_range(builder, builder.add(k, LONG(1))) as ranks:
+                    pointer = code.at(keys, builder.mul(ranks.index, LONG(LEAF)), lane)
                     old, new = code.vector(pointer), builder.load(key)
                     code.store(code.choose("<", old, new), pointer)
                     builder.store(code.choose(">", old, new), key)
             never = llvmlite.ir.Constant(llvmlite.ir.VectorType(llvmlite.ir.IntType(1), PANEL), [0] * PANEL)
             unclear = cgutils.alloca_once_value(builder, never)
             with cgutils.for_range(builder, k) as ranks:
-                pointer = code.at(keys, builder.mul(ranks.index, _LONG(LEAF)), lane)
+                pointer = code.at(keys, builder.mul(ranks.index, LONG(LEAF)), lane)
                 old, new = (code.vector(code.at(pointer, step)) for step in (0, LEAF))
-                apart = builder.xor(builder.bitcast(old, _LONGS), builder.bitcast(new, _LONGS))
-                same = builder.icmp_unsigned("<", apart, llvmlite.ir.Constant(_LONGS, [LEAF] * PANEL))
+                apart = builder.xor(builder.bitcast(old, LONGS), builder.bitcast(new, LONGS))
+                same = builder.icmp_unsigned("<", apart, llvmlite.ir.Constant(LONGS, [LEAF] * PANEL))
                 builder.store(builder.or_(builder.load(unclear), same), unclear)
             return code.bits([builder.load(unclear)])
 
@@ -273,7 +220,7 @@ else:
         """Place in the leaf that the last bits of a key hold."""
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return builder.and_(builder.bitcast(arguments[0], _LONG), _LONG(LEAF - 1))
+            return builder.and_(builder.bitcast(arguments[0], LONG), LONG(LEAF - 1))
 
         return _long(_double), generate
 
