@@ -14,12 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import infoplane
-from benchmarks import peers
+from benchmarks import bounds, peers
 from infoplane.estimators.kernel_density import PairKernels
-from infoplane.kernels.exp import exp
-from infoplane.kernels.jit import kernel
 from infoplane.kernels.neighbors import Neighbors
-from infoplane.kernels.pairs import squared_distances
 
 Array = NDArray[np.float64]
 Call = Callable[[Array], Any]
@@ -119,9 +116,12 @@ def neighbors(n: int, d: int, least: dict[str, float]) -> Row:
     calls: dict[str, Call] = {"scipy cKDTree": _scipy_tree, "pykdtree": _pykdtree}
     if d >= 10:
         calls |= {"scikit-learn brute": _sklearn_brute, "faiss flat f32": _faiss}
+    # Brute force: a product for each dimension of every pair, taken once.
+    bound = (lambda x: bounds.multiplications(len(x) ** 2 * d // (2 * THREADS))) if d > 10 else None
     return Row(
-        f"all {K} nearest neighbours", n, d, lambda x: Neighbors(x).of_sources(x, K), _installed(calls), least
-    )
+        f"all {K} nearest neighbours", n, d, lambda x: Neighbors(x).of_sources(x, K), _installed(calls),
+        least, bound=bound,
+    )  # fmt: skip
 
 
 def _scipy_tree(x: Array) -> Any:
@@ -167,7 +167,7 @@ def density(n: int, d: int, least: float) -> Row:
     # Every pair once: it counts for both of its points.
     return Row(
         "leave-one-out log density", n, d, own, {"scipy gaussian_kde": scipy_kde},
-        {"scipy gaussian_kde": least}, bound=lambda x: arithmetic(x, len(x) ** 2 // 2),
+        {"scipy gaussian_kde": least}, bound=lambda x: bounds.kernels(x, len(x) ** 2 // (2 * THREADS)),
     )  # fmt: skip
 
 
@@ -183,32 +183,14 @@ def score(n: int) -> Row:
     calls = {"divergence score": theirs, "naive numba prange": lambda x: naive_score(x, _scott(x))}
     return Row(
         "score and divergence of kernels", n, 3, own, _installed(calls),
-        {"divergence score": 20, "naive numba prange": 5}, bound=lambda x: arithmetic(x, len(x) ** 2),
+        {"divergence score": 20, "naive numba prange": 5},
+        bound=lambda x: bounds.kernels(x, len(x) ** 2 // THREADS),
     )  # fmt: skip
 
 
 def _scott(x: Array) -> float:
     n, d = x.shape
     return float(n ** (-1 / (d + 4)))
-
-
-@kernel
-def _arithmetic(points, sources, tiles, out):
-    m = out.size
-    total = 0.0
-    for tile in range(tiles):
-        squared_distances(points[tile % points.shape[0]], sources, 0, m, out)
-        part = 0.0
-        for j in range(m):
-            part += exp(-0.5 * out[j])
-        total += part
-    return total
-
-
-def arithmetic(x: Array, pairs: int) -> float:
-    """Distances and exponentials of so many pairs in the first-level cache: no kernel sum takes less."""
-    out = np.empty(512)
-    return float(_arithmetic(x, np.ascontiguousarray(x[:512].T), pairs // (512 * THREADS), out))
 
 
 @numba.njit(parallel=True, fastmath=True)

@@ -12,7 +12,7 @@ from scipy import special
 
 import infoplane
 from infoplane.estimators.kernel_density import LineKernels, PairKernels
-from infoplane.kernels import neighbors
+from infoplane.kernels import brute_force, neighbors
 from infoplane.kernels.binning import BinnedSample
 from infoplane.kernels.exp import exp
 from infoplane.kernels.jit import kernel, over_rows
@@ -92,6 +92,55 @@ def test_neighbors_at_the_same_distance_come_by_their_numbers(n, d, scale):
                 np.testing.assert_allclose(a, b, rtol=1e-12)
             if d > 1:
                 np.testing.assert_allclose(kth_distances(x, k)[:, 0], distances[:, -1] * scale, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize("k", [1, 5, 24, 25])
+@pytest.mark.parametrize("d", [2, 5, 11])
+def test_neighbors_in_tight_clusters_far_apart_are_the_exact_ones(d, k):
+    """Distances of 1e-7 between points at 1e3: a difference of squares would lose all of their digits."""
+    rng = np.random.default_rng(k)
+    x = rng.integers(-1, 2, (700, d)) * 1e3 + 1e-7 * rng.standard_normal((700, d))
+    squared = ((x[:, None] - x[None]) ** 2).sum(axis=2)
+    np.fill_diagonal(squared, np.inf)
+    expected, indices = first_in_order(squared, k)
+    distances, found = Neighbors(x).of_sources(x, k)
+    np.testing.assert_allclose(distances, expected, rtol=1e-12)
+    np.testing.assert_array_equal(found, indices)
+
+
+@pytest.mark.usefixtures("way")
+def test_neighbors_whose_distances_differ_in_the_last_digits_come_in_order():
+    """Keys that hold the place in the last bits of a distance cannot tell these apart."""
+    step = np.arange(64) % 16
+    x = np.zeros((65, 2))
+    x[1:, 0] = 1 + np.random.default_rng(0).permutation(step) * 2.0**-51
+    squared = (x[:1] - x[1:])[:, 0] ** 2
+    distances, indices = Neighbors(x).of_sources(x, 40)
+    expected = np.argsort(squared, kind="stable")[:40]
+    np.testing.assert_array_equal(indices[0], 1 + expected)
+    np.testing.assert_array_equal(distances[0], np.sqrt(squared[expected]))
+
+
+def test_candidates_too_many_for_memory_are_searched_in_parts(monkeypatch):
+    x = np.random.default_rng(0).standard_normal((300, 12))
+    at_once = Neighbors(x).of_sources(x, 30)
+    monkeypatch.setattr(brute_force, "_CANDIDATES", 1000)
+    for a, b in zip(at_once, Neighbors(x).of_sources(x, 30), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("panels", [1, 64, 65, 200, 5000])
+def test_rounds_compare_every_pair_of_panels_once_and_meet_in_no_block(panels):
+    met = np.zeros((min(panels, 200),) * 2, dtype=int)
+    for tasks in brute_force._rounds(panels):
+        blocks = [tuple(block) for a, b, c, e in tasks for block in {(a, b), (c, e)}]
+        assert len(blocks) == len(set(blocks))
+        for a, b, c, e in tasks:
+            met[a:b, c:e] += 1
+            if a != c:
+                met[c:e, a:b] += 1
+    assert (met == 1).all()
 
 
 @settings(max_examples=20)
@@ -198,6 +247,7 @@ def test_the_binned_score_field_equals_the_direct_one_of_the_rounded_data(outlie
 
 def test_results_do_not_depend_on_the_number_of_threads():
     z = np.random.default_rng(2).standard_normal((2100, 3))
+    wide = np.random.default_rng(3).standard_normal((2100, 12))
     rows = np.arange(2100)
 
     def everything():
@@ -207,6 +257,8 @@ def test_results_do_not_depend_on_the_number_of_threads():
             PairKernels(z).log_density(z, rows, np.array([0.3])),
             *Neighbors(z).query(z, 30),
             kth_distances(z, 4),
+            *Neighbors(wide).of_sources(wide, 5),
+            *Neighbors(wide).query(wide + 0.1, 5),
         ]
 
     try:

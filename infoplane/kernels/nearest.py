@@ -1,204 +1,94 @@
-"""All nearest neighbours: a k-d tree queried leaf by leaf, and brute force in tiles.
+"""All nearest neighbours by a k-d tree that is queried leaf by leaf.
 
-Points at the same distance are taken in the order of their row numbers, by either way. A row of candidates is
-kept in order by insertion while it is short, and as a heap with the farthest on top when it is long.
+Every leaf but the last is full, and a block of its own: coordinates one row a dimension, 32 long, with
+infinity in places without a point. Loops over a block have a known length and no remainder. Nodes come in
+preorder: with m leaves on the left, the children of node v are v + 1 and v + 2m.
 """
 
 from __future__ import annotations
 
-import numba
 import numpy as np
-from numpy.typing import NDArray
 
-from infoplane.kernels.jit import FAST
+from infoplane.kernels.candidates import SHORT, numbers, offer, report
+from infoplane.kernels.tiles import (
+    FARTHEST,
+    LEAF,
+    compare_box,
+    compare_leaf,
+    least_keys,
+    lowest_bit,
+    place_of,
+)
+from infoplane.kernels.vectors import PANEL
 
-# Rows of candidates up to this length are kept in order.
-_SHORT = 24
-LEAF = 32
-_BLOCK = 128
-_TARGETS = 32
-# A box is as near as its nearest point but for rounding, which must not hide one of several equally near.
-_MARGIN = 1 - 1e-12
 # Points of which the widest side of a node is judged.
 _SAMPLED = 64
 
-# Distances are numbers: only infinities come from finite points, and a minimum is then vectorised.
-_numbers = numba.njit(nogil=True, cache=True, fastmath=FAST | {"nnan"}, error_model="numpy")
-_inlined = numba.njit(inline="always", fastmath=FAST | {"nnan"}, error_model="numpy")
+
+@numbers
+def _pivot(points, a, left, right, middle, sample):
+    """Coordinate a of a point that falls shortly beyond `middle`, towards the farther end, by a sample."""
+    count = min(sample.size, (right - left) // 16 + 1)
+    step = (right - left) // count
+    for s in range(count):
+        value, place = points[left + s * step, a], s
+        while place > 0 and sample[place - 1] > value:
+            sample[place] = sample[place - 1]
+            place -= 1
+        sample[place] = value
+    rank = (middle - left) * count // (right - left + 1)
+    # One standard deviation of the rank of a median in a sample of 64.
+    margin = count // 16
+    rank += margin if 2 * rank < count else -margin
+    return sample[min(max(rank, 0), count - 1)]
 
 
-@_numbers
-def _two_squares(targets, i, h, sources, start, out):
-    """Set `out` to |t − x_j|² for target i and a block of sources, followed by those for target h.
+@numbers
+def _part(points, rows, a, left, right, pivot, strictly, astray):
+    """Bring rows whose coordinate a is at most the pivot, or below it, to the front; return their end.
 
-    Two targets and four dimensions a pass, so that what is loaded is used. Rows at known distances in one
-    flat array need no proof that they do not overlap, and unsigned indices no check of their sign.
+    Those on the wrong side are listed and then exchanged: the processor cannot guess where any of them goes.
     """
-    d, block = targets.shape[1], np.uintp(_BLOCK)
-    for j in range(2 * _BLOCK):
-        out[j] = 0.0
-    row = np.uintp(start)
-    for a in range(d % 4):
-        s, t = targets[i, a], targets[h, a]
-        for j in range(block):
-            x = sources[row + j]
-            out[j] += (x - s) * (x - s)
-            out[block + j] += (x - t) * (x - t)
-        row += block
-    for a in range(d % 4, d, 4):
-        s0, s1, s2, s3 = targets[i, a], targets[i, a + 1], targets[i, a + 2], targets[i, a + 3]
-        t0, t1, t2, t3 = targets[h, a], targets[h, a + 1], targets[h, a + 2], targets[h, a + 3]
-        for j in range(block):
-            x0, x1 = sources[row + j], sources[row + block + j]
-            x2, x3 = sources[row + np.uintp(2 * _BLOCK) + j], sources[row + np.uintp(3 * _BLOCK) + j]
-            e0, e1, e2, e3 = x0 - s0, x1 - s1, x2 - s2, x3 - s3
-            out[j] = out[j] + e0 * e0 + e1 * e1 + e2 * e2 + e3 * e3
-            e0, e1, e2, e3 = x0 - t0, x1 - t1, x2 - t2, x3 - t3
-            out[block + j] = out[block + j] + e0 * e0 + e1 * e1 + e2 * e2 + e3 * e3
-        row += np.uintp(4 * _BLOCK)
+    end = left
+    for i in range(left, right + 1):
+        x = points[i, a]
+        end += (x < pivot) | ((x == pivot) & (not strictly))
+    front = back = 0
+    for i in range(left, end):
+        x = points[i, a]
+        astray[0, front] = i
+        front += (x > pivot) | ((x == pivot) & strictly)
+    for i in range(end, right + 1):
+        x = points[i, a]
+        astray[1, back] = i
+        back += (x < pivot) | ((x == pivot) & (not strictly))
+    for s in range(front):
+        i, j = astray[0, s], astray[1, s]
+        for b in range(points.shape[1]):
+            points[i, b], points[j, b] = points[j, b], points[i, b]
+        rows[i], rows[j] = rows[j], rows[i]
+    return end
 
 
-@_inlined
-def _offer(near, which, row, k, value, index):
-    """Put a candidate that is not farther than the farthest into its row; return the new farthest."""
-    last = k - 1 if k <= _SHORT else 0
-    if value < near[row, last] or index < which[row, last]:
-        if k <= _SHORT:
-            place = last
-            while place > 0 and near[row, place - 1] >= value:
-                if near[row, place - 1] == value and which[row, place - 1] < index:
-                    break
-                near[row, place] = near[row, place - 1]
-                which[row, place] = which[row, place - 1]
-                place -= 1
-            near[row, place] = value
-            which[row, place] = index
-        else:
-            _sift(near, which, row, k, value, index)
-    return near[row, last]
-
-
-@_numbers
-def _sift(near, which, row, k, value, index):
-    """Replace the top of the heap in the first k places."""
-    place = 0
-    while True:
-        child = 2 * place + 1
-        if child >= k:
-            break
-        if child + 1 < k and (
-            near[row, child + 1] > near[row, child]
-            or (near[row, child + 1] == near[row, child] and which[row, child + 1] > which[row, child])
-        ):
-            child += 1
-        if near[row, child] < value or (near[row, child] == value and which[row, child] <= index):
-            break
-        near[row, place] = near[row, child]
-        which[row, place] = which[row, child]
-        place = child
-    near[row, place] = value
-    which[row, place] = index
-
-
-@_numbers
-def _report(near, which, row, k, out_row, orders, distances, indices):
-    """Write the candidates of the given orders, of a row that is brought in order."""
-    if k > _SHORT:
-        for last in range(k - 1, 0, -1):
-            value, index = near[row, last], which[row, last]
-            near[row, last], which[row, last] = near[row, 0], which[row, 0]
-            _sift(near, which, row, last, value, index)
-    for c in range(orders.size):
-        distances[out_row, c] = np.sqrt(near[row, orders[c]])
-    if indices.size:
-        for c in range(orders.size):
-            indices[out_row, c] = which[row, orders[c]]
-
-
-@_numbers
-def brute_force(start, stop, targets, sources, n, k, orders, others, distances, indices):
-    """Neighbours of the given orders (0 is the nearest) of rows of targets among all n sources.
-
-    `sources` is what `packed` makes of them. With `others` the targets are the sources themselves, and none
-    is its own neighbour.
-    """
-    d = targets.shape[1]
-    squared, limit = np.empty(2 * _BLOCK), np.empty(_TARGETS)
-    near, which = np.empty((_TARGETS, k)), np.empty((_TARGETS, k), np.int64)
-    length = squared.size // 2
-    for low in range(start, stop, _TARGETS):
-        high = min(low + _TARGETS, stop)
-        near[:], which[:], limit[:] = np.inf, n, np.inf
-        for first in range(0, n, _BLOCK):
-            for i in range(low, high, 2):
-                _two_squares(targets, i, min(i + 1, high - 1), sources, first * d, squared)
-                for h in range(i, min(i + 2, high)):
-                    here = (h - i) * _BLOCK
-                    if others and 0 <= h - first < _BLOCK:
-                        squared[here + h - first] = np.inf
-                    far, hits = limit[h - low], 0
-                    for j in range(here, here + length):
-                        hits += squared[j] <= far
-                    if hits:
-                        for j in range(here, here + _BLOCK):
-                            if squared[j] <= far and squared[j] < np.inf:
-                                far = _offer(near, which, h - low, k, squared[j], first + j - here)
-                        limit[h - low] = far
-        for i in range(low, high):
-            _report(near, which, i - low, k, i, orders, distances, indices)
-
-
-def packed(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points in blocks of 128, each one row a dimension, with infinity in places without a point; flat.
-
-    Parameters
-    ----------
-    points : ndarray of shape (n, d)
-        The points.
-    """
-    n, d = points.shape
-    blocks = np.full((-(-n // _BLOCK), d, _BLOCK), np.inf)
-    whole = n // _BLOCK
-    blocks[:whole] = points[: whole * _BLOCK].reshape(whole, _BLOCK, d).transpose(0, 2, 1)
-    blocks[whole:, :, : n % _BLOCK] = points[whole * _BLOCK :].T
-    return blocks.ravel()
-
-
-# --- The tree ---------------------------------------------------------------------------------------------
-#
-# Every leaf but the last is full, and a block of its own: coordinates one row a dimension, 32 long, with
-# infinity in places without a point. Loops over a block have a known length and no remainder. Nodes come in
-# preorder: with m leaves on the left, the children of node v are v + 1 and v + 2m.
-
-
-@_numbers
-def _partition(points, rows, a, low, high, middle):
-    """Order rows low … high − 1 so that coordinate a of that at `middle` parts them (Hoare's selection)."""
-    d = points.shape[1]
+@numbers
+def _partition(points, rows, a, low, high, middle, sample, astray):
+    """Order rows low … high − 1 so that coordinate a of that at `middle` parts them."""
     left, right = low, high - 1
     while left < right:
-        pivot = points[(left + right) // 2, a]
-        i, j = left, right
-        while i <= j:
-            while points[i, a] < pivot:
-                i += 1
-            while points[j, a] > pivot:
-                j -= 1
-            if i <= j:
-                for b in range(d):
-                    points[i, b], points[j, b] = points[j, b], points[i, b]
-                rows[i], rows[j] = rows[j], rows[i]
-                i += 1
-                j -= 1
-        if middle <= j:
-            right = j
-        elif middle >= i:
-            left = i
+        pivot = _pivot(points, a, left, right, middle, sample)
+        end = _part(points, rows, a, left, right, pivot, False, astray)
+        if end > right:
+            # The pivot is the largest; without those that equal it there are fewer.
+            end = _part(points, rows, a, left, right, pivot, True, astray)
+            if middle >= end:
+                return
+        if middle < end:
+            right = end - 1
         else:
-            return
+            left = end
 
 
-@_numbers
+@numbers
 def _widest_side(points, low, high):
     """The side along which some hundred of the points spread most."""
     best, widest = 0, -1.0
@@ -212,18 +102,21 @@ def _widest_side(points, low, high):
     return best
 
 
-@_numbers
+@numbers
 def build_tree(points, rows, spans, boxes, blocks):
     """Sort points and row numbers into leaves; set each node's first leaf, number of leaves, and box."""
     n, d = points.shape
-    nodes = spans.shape[0]
+    nodes, sample = spans.shape[0], np.empty(_SAMPLED)
+    astray = np.empty((2, n // 2 + 1), np.int64)
     spans[0, 0], spans[0, 1] = 0, blocks.shape[0]
     for v in range(nodes):
         leaf, leaves = spans[v, 0], spans[v, 1]
         low, high = leaf * LEAF, min((leaf + leaves) * LEAF, n)
         if leaves > 1:
             half = leaves // 2
-            _partition(points, rows, _widest_side(points, low, high), low, high, low + half * LEAF)
+            _partition(
+                points, rows, _widest_side(points, low, high), low, high, low + half * LEAF, sample, astray
+            )
             spans[v + 1, 0], spans[v + 1, 1] = leaf, half
             spans[v + 2 * half, 0], spans[v + 2 * half, 1] = leaf + half, leaves - half
             continue
@@ -242,78 +135,48 @@ def build_tree(points, rows, spans, boxes, blocks):
                 boxes[v, 1, a] = max(boxes[v + 1, 1, a], boxes[right, 1, a])
 
 
-@_inlined
-def _box_distance(boxes, v, box):
-    total = 0.0
-    for a in range(boxes.shape[2]):
-        gap = max(boxes[v, 0, a] - box[1, a], box[0, a] - boxes[v, 1, a], 0.0)
-        total += gap * gap
-    return total * _MARGIN
+@numbers
+def _fill(targets, leaf, count, blocks, source, rows, own, d, matrix, keys, near, which, k, limit):
+    """Find the nearest points of a first leaf for a leaf of targets: by sorted keys, where they are clear."""
+    first, size = source * LEAF, min(LEAF, rows.size - source * LEAF)
+    ranks = k if k <= SHORT else 0
+    keys[:] = FARTHEST
+    for lane in range(0, LEAF, PANEL):
+        unclear = least_keys(
+            targets, leaf * LEAF * d + lane, blocks, first * d, d, size, lane if own else LEAF, ranks, matrix,
+            keys, lane,
+        )  # fmt: skip
+        for i in range(lane, min(lane + PANEL, count)):
+            if ranks > 0 and unclear >> (i - lane) & 1 == 0:
+                for c in range(k):
+                    place = place_of(keys[LEAF * c + i])
+                    near[i, c], which[i, c] = matrix[LEAF * place + i], rows[first + place]
+                limit[i] = near[i, k - 1]
+                continue
+            near[i], which[i], limit[i] = np.inf, rows.size, np.inf
+            for s in range(size):
+                value = matrix[LEAF * s + i]
+                if value <= limit[i] and value < np.inf:
+                    limit[i] = offer(near, which, i, k, value, rows[first + s])
 
 
-@_numbers
-def _point_distances(block, boxes, v, out):
-    """Squared distances of all points of a block from a box."""
-    for j in range(LEAF):
-        out[j] = 0.0
-    for a in range(boxes.shape[2]):
-        low, high = boxes[v, 0, a], boxes[v, 1, a]
-        for j in range(LEAF):
-            gap = max(low - block[a, j], block[a, j] - high, 0.0)
-            out[j] += gap * gap * _MARGIN
+@numbers
+def _visit(targets, leaf, reached, blocks, source, rows, d, squared, near, which, k, limit):
+    """Offer the points of a leaf to those targets of another that may be reached, given as bits."""
+    first = source * LEAF
+    while reached != 0:
+        i = lowest_bit(reached)
+        reached &= reached - 1
+        hits = compare_leaf(targets, leaf * LEAF * d + i, blocks, first * d, d, limit[i], squared)
+        while hits != 0:
+            j = lowest_bit(hits)
+            hits &= hits - 1
+            if squared[j] <= limit[i] and squared[j] < np.inf:
+                limit[i] = offer(near, which, i, k, squared[j], rows[first + j])
 
 
-@_numbers
-def _block_distances(targets, i, block, out):
-    """|t_i − x_j|² for the points of a block, four dimensions a pass as in `_squared_distances`."""
-    d = block.shape[0]
-    a = (d - 1) % 4 + 1
-    t0 = targets[0, i]
-    if a == 1:
-        for j in range(LEAF):
-            out[j] = (block[0, j] - t0) ** 2
-    elif a == 2:
-        t1 = targets[1, i]
-        for j in range(LEAF):
-            out[j] = (block[0, j] - t0) ** 2 + (block[1, j] - t1) ** 2
-    elif a == 3:
-        t1, t2 = targets[1, i], targets[2, i]
-        for j in range(LEAF):
-            e0, e1, e2 = block[0, j] - t0, block[1, j] - t1, block[2, j] - t2
-            out[j] = e0 * e0 + e1 * e1 + e2 * e2
-    else:
-        t1, t2, t3 = targets[1, i], targets[2, i], targets[3, i]
-        for j in range(LEAF):
-            e0, e1, e2, e3 = block[0, j] - t0, block[1, j] - t1, block[2, j] - t2, block[3, j] - t3
-            out[j] = e0 * e0 + e1 * e1 + e2 * e2 + e3 * e3
-    while a < d:
-        t0, t1, t2, t3 = targets[a, i], targets[a + 1, i], targets[a + 2, i], targets[a + 3, i]
-        for j in range(LEAF):
-            e0, e1 = block[a, j] - t0, block[a + 1, j] - t1
-            e2, e3 = block[a + 2, j] - t2, block[a + 3, j] - t3
-            out[j] = out[j] + e0 * e0 + e1 * e1 + e2 * e2 + e3 * e3
-        a += 4
-
-
-@_numbers
-def _visit(targets, block, boxes, v, own, rows, first, squared, apart, near, which, k, limit):
-    """Offer the points of leaf v to a block of targets; return the largest of their limits."""
-    _point_distances(targets, boxes, v, apart)
-    for i in range(LEAF):
-        far = limit[i]
-        if apart[i] > far:
-            continue
-        _block_distances(targets, i, block, squared)
-        if own:
-            squared[i] = np.inf
-        # Of a length that the compiler knows, it would unroll this loop and not vectorise it.
-        hits = 0
-        for j in range(squared.size):
-            hits += squared[j] <= far
-        if hits:
-            for j in range(LEAF):
-                if squared[j] <= limit[i] and squared[j] < np.inf:
-                    limit[i] = _offer(near, which, i, k, squared[j], rows[first + j])
+@numbers
+def _largest(limit):
     a = b = c = e = 0.0
     for i in range(0, LEAF, 4):
         a, b = max(a, limit[i]), max(b, limit[i + 1])
@@ -321,11 +184,12 @@ def _visit(targets, block, boxes, v, own, rows, first, squared, apart, near, whi
     return max(a, b, c, e)
 
 
-@_numbers
+@numbers
 def query_tree(
     start,
     stop,
     n,
+    d,
     target_blocks,
     target_rows,
     blocks,
@@ -343,22 +207,15 @@ def query_tree(
     One descent serves a leaf of targets: a box is visited if it is nearer than the farthest k-th candidate.
     With `others` both trees are the same, and no target is its own neighbour.
     """
-    d = blocks.shape[1]
-    squared, apart, limit = np.empty(LEAF), np.empty(LEAF), np.empty(LEAF)
+    squared, limit, least = np.empty(LEAF), np.empty(LEAF), np.empty(1)
     near, which = np.empty((LEAF, k)), np.empty((LEAF, k), np.int64)
-    stack, away, box = np.empty(64, np.int64), np.empty(64), np.empty((2, d))
+    matrix, keys = np.empty(LEAF * LEAF), np.empty(LEAF * (min(k, SHORT) + 1))
+    stack, away = np.empty(64, np.int64), np.empty(64)
     for leaf in range(start, stop):
-        targets = target_blocks[leaf]
         first = leaf * LEAF
         count = min(LEAF, n - first)
-        for i in range(count):
-            near[i], which[i], limit[i] = np.inf, rows.size, np.inf
-        limit[count:] = -1.0
-        for a in range(d):
-            box[0, a] = box[1, a] = targets[a, 0]
-            for i in range(1, count):
-                box[0, a], box[1, a] = min(box[0, a], targets[a, i]), max(box[1, a], targets[a, i])
-        bound = np.inf
+        limit[:count], limit[count:] = np.inf, -1.0
+        bound, first_leaf = np.inf, True
         depth = 1
         stack[0], away[0] = 0, 0.0
         while depth > 0:
@@ -368,25 +225,37 @@ def query_tree(
                 continue
             source, leaves = spans[v, 0], spans[v, 1]
             if leaves == 1:
-                own = others and source == leaf
-                bound = _visit(
-                    targets, blocks[source], boxes, v, own, rows, source * LEAF, squared, apart, near, which,
-                    k, limit,
-                )  # fmt: skip
+                if first_leaf:
+                    _fill(
+                        target_blocks, leaf, count, blocks, source, rows, others, d, matrix, keys, near,
+                        which, k, limit,
+                    )  # fmt: skip
+                    first_leaf = False
+                else:
+                    reached = compare_box(target_blocks, leaf * LEAF * d, boxes, 2 * d * v, d, limit, least)
+                    _visit(
+                        target_blocks, leaf, reached, blocks, source, rows, d, squared, near, which, k, limit
+                    )
+                bound = _largest(limit)
                 continue
             left, right = v + 1, v + 2 * (leaves // 2)
-            to_left, to_right = _box_distance(boxes, left, box), _box_distance(boxes, right, box)
+            at = leaf * LEAF * d
+            some_left = compare_box(target_blocks, at, boxes, 2 * d * left, d, limit, least)
+            to_left = least[0]
+            some_right = compare_box(target_blocks, at, boxes, 2 * d * right, d, limit, least)
+            to_right = least[0]
             # The nearer comes on top; of two that touch the leaf, the one that holds it.
             if to_left < to_right or (to_left == to_right and leaf < spans[right, 0]):
                 left, right, to_left, to_right = right, left, to_right, to_left
-            if to_left <= bound:
+                some_left, some_right = some_right, some_left
+            if some_left != 0:
                 stack[depth], away[depth] = left, to_left
                 depth += 1
-            if to_right <= bound:
+            if some_right != 0:
                 stack[depth], away[depth] = right, to_right
                 depth += 1
         for i in range(count):
-            _report(near, which, i, k, target_rows[first + i], orders, distances, indices)
+            report(near, which, i, k, target_rows[first + i], orders, distances, indices)
 
 
 def number_of_leaves(n: int) -> int:

@@ -7,16 +7,19 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from infoplane.kernels.brute_force import neighbors_of_targets
 from infoplane.kernels.jit import kernel, over_rows
-from infoplane.kernels.nearest import LEAF, brute_force, build_tree, number_of_leaves, packed, query_tree
+from infoplane.kernels.nearest import build_tree, number_of_leaves, query_tree
+from infoplane.kernels.tiles import LEAF
+from infoplane.kernels.vectors import packed
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.int64]
 
-# Above these dimensions a k-d tree visits nearly every leaf and brute force is faster.
-_TREE_DIMENSIONS, _TREE_DIMENSIONS_OF_MANY, _MANY = 8, 10, 10_000
-# A task of about a millisecond: leaves of targets, rows, rows on the line.
-_LEAVES, _BRUTE_ROWS, _LINE_ROWS = 32, 64, 2**17
+# Above so many dimensions a k-d tree visits nearly every leaf and brute force is faster.
+_TREE_DIMENSIONS = 10
+# A task of about a millisecond: leaves of targets, rows on the line.
+_LEAVES, _LINE_ROWS = 32, 2**17
 
 
 @kernel
@@ -122,13 +125,14 @@ class Neighbors:
     ) -> None:
         out = (k, orders, others, distances, indices)
         if self._tree is None:
-            over_rows(brute_force, len(targets), targets, self._sources, self._n, *out, grain=_BRUTE_ROWS)
+            assert self._sources is not None
+            neighbors_of_targets(targets, self._sources, self._n, *out)
             return
         tree = self._tree
         mine = tree if others else _Tree.of(targets)
         over_rows(
-            query_tree, len(mine.blocks), len(targets), mine.blocks, mine.rows,
-            tree.blocks, tree.rows, tree.spans, tree.boxes, *out, grain=_LEAVES,
+            query_tree, number_of_leaves(len(targets)), *targets.shape, mine.blocks.ravel(), mine.rows,
+            tree.blocks.ravel(), tree.rows, tree.spans, tree.boxes.ravel(), *out, grain=_LEAVES,
         )  # fmt: skip
 
 
@@ -158,7 +162,7 @@ def tree_pays(n: int, d: int) -> bool:
     n, d : int
         Number of points and of dimensions.
     """
-    return d <= _TREE_DIMENSIONS or (d <= _TREE_DIMENSIONS_OF_MANY and n >= _MANY)
+    return d <= _TREE_DIMENSIONS
 
 
 def kth_distances(points: Array, *ks: int) -> Array:
