@@ -23,7 +23,7 @@ FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
 # Rows a task: fixed, so that results do not depend on the number of threads.
 _ROWS = 64
 
-kernel = numba.njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
+kernel = numba.njit(nogil=True, cache=True, no_cfunc_wrapper=True, fastmath=FAST, error_model="numpy")
 inline = numba.njit(inline="always", fastmath=FAST, error_model="numpy")
 
 _threads: int | None = None
