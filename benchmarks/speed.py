@@ -179,13 +179,13 @@ def memory(quick: bool) -> list[dict[str, Any]]:
 def _memory(name: str, n: int, d: int) -> dict[str, Any]:
     import numpy as np
 
-    from benchmarks.speed_rows import PUBLIC
+    from benchmarks.speed_rows import CALLS
 
-    PUBLIC[name](np.random.default_rng(0).standard_normal((2000, d)))
+    CALLS[name](np.random.default_rng(0).standard_normal((2000, d)))
     x = np.random.default_rng(d).standard_normal((n, d))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
-    PUBLIC[name](x)
+    CALLS[name](x)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = time.perf_counter() - start
     return {"call": name, "n": n, "d": d, "MB": round((after - before) / 1024, 1), "seconds": seconds}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import math
 import os
@@ -238,9 +239,49 @@ PUBLIC: dict[str, Call] = {
     "mutual_information": lambda x: infoplane.mutual_information(x[:, 0], x[:, 0] ** 2 + x[:, -1] ** 3),
     "windows": lambda x: infoplane.windows(x[:, 0], width=len(x) // 2, step=len(x) // 2),
 }
-# Where memory is looked at.
-MEMORY = {
-    (1_000_000, 1): ["entropy", "fisher_trace", "fisher_shannon", "score", 'fisher_trace(method="kde")'],
-    (1_000_000, 2): ["entropy", "fisher_trace", 'entropy(method="knn")'],
-    (100_000, 5): ["entropy", "fisher_shannon", 'entropy(method="kde")', 'fisher_trace(method="knn")'],
+METHODS = ("gaussian", "knn", "kde", "stack", "copula", "weighted-knn", "bound")
+# Public calls whose memory is looked at: all of them, by every method that makes sense for what is asked.
+CALLS: dict[str, Call] = PUBLIC | {
+    "conditional_entropy": lambda x: infoplane.conditional_entropy(x[:, 0], given=x[:, 0] + x[:, -1] ** 2),
+    "conditional_mutual_information": lambda x: infoplane.conditional_mutual_information(
+        x[:, 0], x[:, 0] + x[:, -1], given=x[:, -1] ** 3
+    ),
+    'mutual_information(method="entropies")': lambda x: infoplane.mutual_information(
+        x[:, 0], x[:, 0] + x[:, -1], method="entropies"
+    ),
 }
+for _method in (*METHODS, "spacing", "logspline"):
+    for _function in (infoplane.entropy, infoplane.fisher_trace):
+        CALLS[f'{_function.__name__}(method="{_method}")'] = functools.partial(_function, method=_method)
+
+
+def by(*methods: str, of: tuple[str, ...] = ("entropy", "fisher_trace")) -> list[str]:
+    """Names of calls by some methods."""
+    return [f'{function}(method="{method}")' for method in methods for function in of]
+
+
+_EVERY = [
+    "entropy", "entropy_power", "fisher_trace", "fisher_information", "fisher_shannon", "score",
+]  # fmt: skip
+_OF_PAIRS = [
+    "mutual_information", 'mutual_information(method="entropies")', "conditional_entropy",
+    "conditional_mutual_information",
+]  # fmt: skip
+# These go over pairs, or many neighbours, and take more than three minutes at n = 10⁶.
+_MINUTES = ["score", "conditional_mutual_information", *by("knn", of=("fisher_trace",))]
+MEMORY = {
+    (1_000_000, 1): [
+        *_EVERY, "windows", *by("gaussian", "knn", "logspline", "bound"), *by("kde", of=("fisher_trace",)),
+        *by("spacing", of=("entropy",)),
+    ],
+    (1_000_000, 2): [
+        *(name for name in _EVERY + _OF_PAIRS if name not in _MINUTES), *by("gaussian", "bound"),
+        *by("knn", "copula", of=("entropy",)), *by("stack", of=("fisher_trace",)),
+    ],
+    (100_000, 1): by("kde", of=("entropy",)),
+    (100_000, 2): [*_MINUTES, *by("kde")],
+    (100_000, 5): [
+        *_EVERY, *by("gaussian", "knn", "kde", "bound"), *by("copula", "weighted-knn", of=("entropy",)),
+        *by("stack", of=("fisher_trace",)),
+    ],
+}  # fmt: skip

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -181,12 +181,7 @@ class PairKernels:
         """
         d, m = self._z.shape[1], len(targets)
         log_sum, score, divergence = np.empty(m), np.empty((m, d)), np.empty(m)
-        rows = np.full(m, _NOWHERE) if own is None else own
-        over_rows(
-            scores, m, targets / h, rows, self._sources / h, self._precision, self._offset,
-            self._precision_loo, self._offset_loo, self._reach_of(own) / h**2, self._kept,
-            log_sum, score, divergence,
-        )  # fmt: skip
+        self._differentiate(scores, targets, own, h, (), (log_sum, score, divergence))
         log_kernel = log_sum - self._log_norm(own) - d * math.log(h)
         log_base, base, base_jacobian = student_background(targets)
         p = _kernel_share(log_kernel, log_base, self._mass.effective_n)
@@ -212,13 +207,8 @@ class PairKernels:
         d, m = self._z.shape[1], len(targets)
         log_sum, score = np.empty(m), np.empty((m, d))
         jacobian, variance = np.empty((m, d, d)), np.empty((m, d, d))
-        rows = np.full(m, _NOWHERE) if own is None else own
-        # The kernel works at unit bandwidth: lengths are divided by h, derivatives with them.
-        over_rows(
-            moments, m, targets / h, rows, self._sources / h, self._precision, self._offset,
-            self._precision_loo, self._offset_loo, self._reach_of(own) / h**2, self._kept, self._single,
-            log_sum, score, jacobian, variance,
-        )  # fmt: skip
+        counts = self._single, bool(self._single.min() < 1.0)
+        self._differentiate(moments, targets, own, h, counts, (log_sum, score, jacobian, variance))
         score /= h
         jacobian /= h**2
         variance /= h**2
@@ -227,6 +217,28 @@ class PairKernels:
             targets, log_kernel, score, jacobian, variance, self._mass.effective_n,
             weights=None if own is None else self._mass.share[own],
         )  # fmt: skip
+
+    def _differentiate(
+        self, kernel: Callable[..., None], targets: Array, own: Rows | None, h: float,
+        counts: tuple[Any, ...], out: tuple[Array, ...],
+    ) -> None:  # fmt: skip
+        """Log kernel sums and derivatives, once more where no kernel reaches at the common shift."""
+        m = len(targets)
+        rows = np.full(m, _NOWHERE) if own is None else own
+        # The kernel works at unit bandwidth: lengths are divided by h, derivatives with them.
+        given = (
+            self._sources / h, self._precision, self._offset, self._precision_loo, self._offset_loo,
+            self._reach_of(own) / h**2, self._kept, *counts,
+        )  # fmt: skip
+        top = self._offset.max() if own is None else max(self._offset.max(), self._offset_loo.max())
+        over_rows(kernel, m, targets / h, rows, *given, np.full(m, top), *out)
+        lost = np.flatnonzero(np.isneginf(out[0]))
+        if lost.size:
+            shift = self._log_sums(targets[lost], None if own is None else own[lost], np.array([h]))[:, 0]
+            found = tuple(array[lost] for array in out)
+            over_rows(kernel, lost.size, targets[lost] / h, rows[lost], *given, shift, *found)
+            for array, values in zip(out, found, strict=True):
+                array[lost] = values
 
     def likelihood_bandwidth(self, rows: Rows, start: float) -> float:
         """The h that maximises the leave-one-out likelihood at some rows of the sample.

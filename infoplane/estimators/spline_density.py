@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
 from infoplane.estimators.robust_units import at_ranks
-from infoplane.kernels.splines import banded_gram, bilinear, local_basis, newton, times, weighted_sum
+from infoplane.kernels.splines import newton
 
 Array = NDArray[np.float64]
 
@@ -59,29 +59,54 @@ class Field(NamedTuple):
 
 
 class _Rows(NamedTuple):
-    """A spline basis, or a derivative of it, at some points: the first nonzero function and the values."""
+    """Which B-splines do not vanish at m points, and their values or derivatives there; of shape (5, m)."""
 
-    first: NDArray[np.intp]
+    numbers: NDArray[np.intp]
     values: Array
 
     @classmethod
     def of(cls, knots: Array, points: Array, *, derivative: int = 0) -> _Rows:
-        return cls(*local_basis(points, knots, _DEGREE, derivative))
+        """Rows at points within `knots`, which have `_DEGREE` copies of either end beside them.
+
+        de Boor's recursion for the B-splines of lower degree, then the transpose of differencing
+        coefficients, c_j → q (c_j − c_{j−1})/(t_{j+q} − t_j), once for each derivative.
+        """
+        interval = np.searchsorted(knots, points, side="right") - 1
+        interval = np.clip(interval, _DEGREE, knots.size - _DEGREE - 2)
+        values = np.ones((1, points.size))
+        for q in range(1, _DEGREE + 1):
+            start, end = (knots[interval + np.arange(first, first + q)[:, None]] for first in (1 - q, 1))
+            falling, rising = (end - points, points - start) if q <= _DEGREE - derivative else (-q, q)
+            lower = values / (end - start)
+            values = np.zeros((q + 1, points.size))
+            values[:-1] = falling * lower
+            values[1:] += rising * lower
+        return cls(interval + np.arange(-_DEGREE, 1)[:, None], values)
 
     def __matmul__(self, vector: Array) -> Array:
-        product: Array = times(self.first, self.values, vector)
-        return product
+        return (self.values * vector[self.numbers]).sum(axis=0)
 
-    def through(self, matrix: Array, other: _Rows | None = None) -> Array:
-        """lᵀ M r for each row l here and r there, at the same points."""
-        right = self.values if other is None else other.values
-        product: Array = bilinear(self.first, self.values, right, matrix)
-        return product
+    def times(self, other: Array) -> Array:
+        """Sum over the functions of their values with other ones."""
+        return (self.values * other).sum(axis=0)
+
+    def through(self, matrix: Array) -> Array:
+        """M v for each row v, where its own functions are, of shape (5, m)."""
+        blocks = matrix.ravel().take(len(matrix) * self.numbers[:, None] + self.numbers)
+        blocks *= self.values
+        return blocks.sum(axis=1)
+
+    def mean(self, weights: Array, size: int) -> Array:
+        """Σ w v."""
+        mean = np.bincount(self.numbers.ravel(), (weights * self.values).ravel(), minlength=size)
+        return mean.astype(np.float64)
 
     def gram(self, weights: Array, size: int) -> Array:
-        """Band of Σ w v vᵀ."""
-        band: Array = banded_gram(self.first, self.values, weights, size)
-        return band
+        """Σ w v vᵀ."""
+        places = size * self.numbers[:, None] + self.numbers
+        products = (weights * self.values)[:, None] * self.values
+        gram = np.bincount(places.ravel(), products.ravel(), minlength=size**2)
+        return gram.astype(np.float64).reshape(size, size)
 
 
 class _Average(NamedTuple):
@@ -133,13 +158,15 @@ class SplineDensity:
         self.points, self.counts = _gather(x, self._knots)
         self._n, self._weights = x.size, self.counts / x.size
         self._basis = _Rows.of(self._all_knots, self.points)
-        self._mean: Array = weighted_sum(*self._basis, self._weights, size)
+        self._mean = self._basis.mean(self._weights, size)
+        self._covariance = self._basis.gram(self._weights, size) - np.outer(self._mean, self._mean)
         nodes, self._quadrature = _quadrature(self._knots)
         self._at_nodes = _Rows.of(self._all_knots, nodes)
         third = _Rows.of(self._all_knots, nodes, derivative=3)
+        penalty = _band(third.gram(self._quadrature, size))
         center = float(self._weights @ self.points)
         width = math.sqrt(float(self._weights @ (self.points - center) ** 2))
-        fits = self._path(self._normal(center, width), third.gram(self._quadrature, size))
+        fits = self._path(self._normal(center, width), penalty)
         evidence = np.array([fit.evidence for fit in fits])
         shares = np.exp(evidence - evidence.max())
         shares /= shares.sum()
@@ -164,17 +191,18 @@ class SplineDensity:
         theta, inverse = self._smoother if smoother else self._average
         basis = self._basis
         first, second = (_Rows.of(self._all_knots, self.points, derivative=order) for order in (1, 2))
-        at_mean = inverse @ self._mean
         covariance = inverse @ self._covariance @ inverse / self._n
-        leverage = (basis.through(inverse) - basis @ at_mean) / self._n
+        # What leaving a point out takes from the coefficients of the functions that do not vanish there.
+        moved = (basis.through(inverse) - (inverse @ self._mean)[basis.numbers]) / self._n
+        leverage = basis.times(moved)
         # The average of several fits need not integrate to one.
         log_mass = math.log(self._quadrature @ np.exp(self._at_nodes @ theta))
         return Field(
             basis @ theta - log_mass - leverage,
             leverage,
-            first @ theta - (first.through(inverse, basis) - first @ at_mean) / self._n,
-            second @ theta - (second.through(inverse, basis) - second @ at_mean) / self._n,
-            first.through(covariance),
+            first.times(theta[first.numbers] - moved),
+            second.times(theta[second.numbers] - moved),
+            first.times(first.through(covariance)),
         )
 
     def score(self, points: Array) -> Array:
@@ -186,7 +214,8 @@ class SplineDensity:
             Where.
         """
         inside = np.clip(points, self._knots[0], self._knots[-1])
-        return _Rows.of(self._all_knots, inside, derivative=1) @ self._average.coefficients
+        score: Array = BSpline(self._all_knots, self._average.coefficients, _DEGREE)(inside, nu=1)
+        return score
 
     def _normal(self, center: float, width: float) -> Array:
         """Coefficients of a normal law's log density: its blossom at the inner knots of each B-spline."""
@@ -203,20 +232,14 @@ class SplineDensity:
         """
         fits: list[_Fit] = []
         best = -math.inf
+        first, values = self._at_nodes.numbers[0], np.ascontiguousarray(self._at_nodes.values.T)
         for strength in _PENALTIES:
             theta, inverse = newton(
-                theta,
-                *self._at_nodes,
-                self._quadrature,
-                self._mean,
-                strength * penalty,
-                _RIDGE,
-                _NEWTON_STEPS,
+                theta, first, values, self._quadrature, self._mean, strength * penalty, _RIDGE, _NEWTON_STEPS
             )
-            at_mean = inverse @ self._mean
-            leverage = (self._basis.through(inverse) - self._basis @ at_mean) / self._n
-            freedom = self._n * float(self._weights @ leverage)
-            evidence = self._n * float(self._weights @ (self._basis @ theta - leverage)) - freedom
+            # The sum of the leverages vᵀH⁻¹(v − φ̄) over the sample, and that of the log densities less those.
+            freedom = float(np.vdot(inverse, self._covariance))
+            evidence = self._n * float(self._mean @ theta) - 2 * freedom
             fits.append(_Fit(theta, inverse, freedom, evidence))
             best = max(best, evidence)
             if evidence < best - _HOPELESS and strength < _TRIED:
@@ -224,14 +247,11 @@ class SplineDensity:
         most = max(_FREEDOM[0] + _FREEDOM[1] * self._n, min(fit.freedom for fit in fits))
         return [fit for fit in fits if fit.freedom <= most]
 
-    @property
-    def _covariance(self) -> Array:
-        """Covariance of a row of the basis over the sample."""
-        size = self._mean.size
-        band = self._basis.gram(self._weights, size)
-        full = sum(np.diag(band[k, : size - k], -k) for k in range(_DEGREE + 1))
-        covariance: Array = full + np.tril(full, -1).T - np.outer(self._mean, self._mean)
-        return covariance
+
+def _band(matrix: Array) -> Array:
+    """Diagonals of a symmetric matrix from the main one down, one row each."""
+    size = len(matrix)
+    return np.array([np.pad(np.diag(matrix, -k), (0, k)) for k in range(_DEGREE + 1)]).reshape(-1, size)
 
 
 def _averaged(fits: list[_Fit], shares: Array) -> _Average:

@@ -23,8 +23,16 @@ FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
 # Rows a task: fixed, so that results do not depend on the number of threads.
 _ROWS = 64
 
-kernel = numba.njit(nogil=True, cache=True, fastmath=FAST, error_model="numpy")
-inline = numba.njit(inline="always", fastmath=FAST, error_model="numpy")
+# What Python calls, without the wrapper for callbacks from C, which would only take time to compile.
+kernel = numba.njit(nogil=True, cache=True, no_cfunc_wrapper=True, fastmath=FAST, error_model="numpy")
+# What kernels call: compiled and cached with each of them, without a way in from Python.
+part = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=FAST, error_model="numpy")
+# The same, always inlined, but by LLVM: numba would type the body again for each of its calls.
+inline = numba.njit(
+    forceinline=True, no_cpython_wrapper=True, no_cfunc_wrapper=True, fastmath=FAST, error_model="numpy"
+)
+# What is called at one place only: typed and optimised there, and not once more alone.
+once = numba.njit(inline="always", fastmath=FAST, error_model="numpy")
 
 _threads: int | None = None
 _pool: ThreadPoolExecutor | None = None

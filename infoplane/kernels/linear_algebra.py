@@ -25,7 +25,9 @@ def on_one_blas_thread(function: Callable[_P, _R]) -> Callable[_P, _R]:
     Parameters
     ----------
     function : callable
-        What to run. OpenBLAS heeds only what the main thread sets: in others nothing is changed.
+        What to run. Once the main thread has set the number, OpenBLAS takes no other from other threads, not
+        even the one to go back to: in those nothing is changed. A program that calls from many threads sets
+        OPENBLAS_NUM_THREADS=1; without, results are the same and products wait for each other.
     """
 
     @functools.wraps(function)

@@ -7,9 +7,10 @@ Weights enter through the offsets. A source may stand for several equal observat
 `exp(kept)` is then left when one of them is left out, and their errors are independent.
 
 Exponents are taken relative to the largest offset, which none exceeds; only where the sum vanishes at that
-shift (a target that no kernel reaches) is the largest exponent looked for, and the sum taken again. Loops are
-written so that LLVM vectorises them: few arrays each, as it must prove that they do not overlap, and no load
-under a condition.
+shift (a target that no kernel reaches) does `log_sums` look for the largest exponent, and take the sum again.
+`scores` and `moments` take the shift of each target from the caller, and return −∞ as the logarithm of a sum
+that vanishes at it. Loops are written so that LLVM vectorises them: few arrays each, as it must prove that
+they do not overlap, and no load under a condition.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import math
 import numpy as np
 
 from infoplane.kernels.exp import exp
-from infoplane.kernels.jit import kernel
+from infoplane.kernels.jit import kernel, once, part
 
 _TILE = 512
 # Below this the sum may consist of what `exp` returns for all that vanishes, 4e-308 a term.
@@ -31,7 +32,7 @@ _EMPTY = -1e300
 _FAR = 1e300
 
 
-@kernel
+@once
 def squared_distances(at, sources, first, m, out):
     """|t − x_j|² for m sources from the `first` on, four dimensions a pass."""
     d = sources.shape[0]
@@ -62,7 +63,16 @@ def squared_distances(at, sources, first, m, out):
         a += 4
 
 
-@kernel
+@part
+def _largest(values):
+    """What `values.max()` is, compiled in a tenth of the time."""
+    largest = values[0]
+    for j in range(values.size):
+        largest = max(largest, values[j])
+    return largest
+
+
+@part
 def _choose(squared, limit, near, far, m, out):
     """`near` where a source counted the target among its neighbours, else `far`."""
     for j in range(m):
@@ -70,7 +80,7 @@ def _choose(squared, limit, near, far, m, out):
         out[j] = a if squared[j] <= limit[j] else b
 
 
-@kernel
+@once
 def _log_sum(
     at, skip, sources, precision, offset, precision_loo, offset_loo, reach, adapted, scale, shift, work
 ):
@@ -113,10 +123,10 @@ def log_sums(
 
     `own[i]` is the row of target i among the sources, one observation of which is left out, or −1.
     """
-    adapted = reach.max() >= 0.0
-    top = offset.max()
+    adapted = _largest(reach) >= 0.0
+    top = _largest(offset)
     if adapted:
-        top = max(top, offset_loo.max())
+        top = max(top, _largest(offset_loo))
     work = np.empty((3, _TILE))
     for i in range(start, stop):
         skip = own[i]
@@ -124,22 +134,20 @@ def log_sums(
         if skip >= 0:
             rest = kept[skip] + (offset_loo[skip] if reach[skip] >= 0.0 else offset[skip])
         for q in range(scales.size):
-            shift = top
-            total = _log_sum(
-                targets[i], skip, sources, precision, offset, precision_loo, offset_loo, reach, adapted,
-                scales[q], shift, work,
-            )  # fmt: skip
-            total += exp(max(rest - shift, -1e4))
-            if total < VANISHED:
-                shift = _log_sum(
-                    targets[i], skip, sources, precision, offset, precision_loo, offset_loo, reach, adapted,
-                    scales[q], np.nan, work,
-                )  # fmt: skip
-                shift = max(shift, rest)
-                total = exp(max(rest - shift, -1e4)) + _log_sum(
+            # At the common shift; if the sum vanishes there, the largest exponent, and once more at that.
+            shift, again = top, False
+            while True:
+                total = _log_sum(
                     targets[i], skip, sources, precision, offset, precision_loo, offset_loo, reach, adapted,
                     scales[q], shift, work,
                 )  # fmt: skip
+                if math.isnan(shift):
+                    shift, again = max(total, rest), True
+                    continue
+                total += exp(max(rest - shift, -1e4))
+                if again or total >= VANISHED:
+                    break
+                shift = np.nan
             out[i, q] = shift + np.log(total)
 
 
@@ -187,16 +195,14 @@ def scores(
     offset_loo,
     reach,
     kept,
+    shift,
     log_sum,
     score,
     divergence,
 ):
     """Log kernel sum, its gradient s and the divergence of s at each target: `moments` without matrices."""
     d, n = sources.shape
-    adapted = reach.max() >= 0.0
-    top = offset.max()
-    if adapted:
-        top = max(top, offset_loo.max())
+    adapted = _largest(reach) >= 0.0
     work = np.empty((4, _TILE))
     squared, rate, base, weight = work[0], work[1], work[2], work[3]
     gradient = np.empty(d)
@@ -207,57 +213,42 @@ def scores(
             near = reach[skip] >= 0.0
             rest = kept[skip] + (offset_loo[skip] if near else offset[skip])
             own_rate = precision_loo[skip] if near else precision[skip]
-        shift = top
-        for attempt in range(2):
-            left = exp(max(rest - shift, -1e4))
-            total, bend = left, -d * left * own_rate
-            gradient[:] = 0.0
-            for first in range(0, n, _TILE):
-                m = min(_TILE, n - first)
-                squared_distances(at, sources, first, m, squared)
-                rates, bases = precision[first : first + m], offset[first : first + m]
-                if adapted:
-                    limit = reach[first : first + m]
-                    _choose(squared, limit, precision_loo[first : first + m], rates, m, rate)
-                    _choose(squared, limit, offset_loo[first : first + m], bases, m, base)
-                    rates, bases = rate[:m], base[:m]
+        top = shift[i]
+        left = exp(max(rest - top, -1e4))
+        total, bend = left, -d * left * own_rate
+        gradient[:] = 0.0
+        for first in range(0, n, _TILE):
+            m = min(_TILE, n - first)
+            squared_distances(at, sources, first, m, squared)
+            rates, bases = precision[first : first + m], offset[first : first + m]
+            if adapted:
+                limit = reach[first : first + m]
+                _choose(squared, limit, precision_loo[first : first + m], rates, m, rate)
+                _choose(squared, limit, offset_loo[first : first + m], bases, m, base)
+                rates, bases = rate[:m], base[:m]
+            for j in range(m):
+                weight[j] = exp(bases[j] - top - 0.5 * squared[j] * rates[j])
+            if 0 <= skip - first < m:
+                weight[skip - first] = 0.0
+            part = part_bend = 0.0
+            for j in range(m):
+                w = weight[j]
+                part += w
+                w *= rates[j]
+                weight[j] = w
+                part_bend += w * (rates[j] * squared[j] - d)
+            total += part
+            bend += part_bend
+            for a in range(d):
+                t, x = at[a], sources[a, first : first + m]
+                part = 0.0
                 for j in range(m):
-                    weight[j] = exp(bases[j] - shift - 0.5 * squared[j] * rates[j])
-                if 0 <= skip - first < m:
-                    weight[skip - first] = 0.0
-                part = part_bend = 0.0
-                for j in range(m):
-                    w = weight[j]
-                    part += w
-                    w *= rates[j]
-                    weight[j] = w
-                    part_bend += w * (rates[j] * squared[j] - d)
-                total += part
-                bend += part_bend
-                for a in range(d):
-                    t, x = at[a], sources[a, first : first + m]
-                    part = 0.0
-                    for j in range(m):
-                        part += weight[j] * (x[j] - t)
-                    gradient[a] += part
-            if attempt == 1 or total > VANISHED:
-                break
-            shift = _log_sum(
-                at,
-                skip,
-                sources,
-                precision,
-                offset,
-                precision_loo,
-                offset_loo,
-                reach,
-                adapted,
-                1.0,
-                np.nan,
-                work,
-            )
-            shift = max(shift, rest)
-        log_sum[i] = shift + np.log(total)
+                    part += weight[j] * (x[j] - t)
+                gradient[a] += part
+        if total <= VANISHED:
+            log_sum[i] = -np.inf
+            continue
+        log_sum[i] = shift[i] + np.log(total)
         length = 0.0
         for a in range(d):
             score[i, a] = gradient[a] / total
@@ -265,7 +256,7 @@ def scores(
         divergence[i] = bend / total - length
 
 
-@kernel
+@part
 def _add_products(wu, u, v, m, wuu, wwuu):
     """Add Σ wu_a u_b to `wuu` and Σ wu_a v_b to `wwuu` for b ≤ a, from d = 4 on in blocks of two by two.
 
@@ -304,7 +295,7 @@ def _add_products(wu, u, v, m, wuu, wwuu):
             wwuu[a, b] += q
 
 
-@kernel
+@once
 def _add_moments(
     at,
     skip,
@@ -391,6 +382,8 @@ def moments(
     reach,
     kept,
     single,
+    counted,
+    shift,
     log_sum,
     score,
     jacobian,
@@ -400,13 +393,10 @@ def moments(
 
     With w_j the kernel values and u_j = (x_j − t) precision_j: s = Σwu/Σw,
     ∇s = Σw(uuᵀ − precision I)/Σw − ssᵀ, Var s ≈ Σw²c(u − s)(u − s)ᵀ/(Σw)², c_j the share of a single
-    observation in source j.
+    observation in source j; `counted` says whether any is below 1.
     """
     d = sources.shape[0]
-    adapted, counted = reach.max() >= 0.0, single.min() < 1.0
-    top = offset.max()
-    if adapted:
-        top = max(top, offset_loo.max())
+    adapted = _largest(reach) >= 0.0
     work = np.empty((4, _TILE))
     u, wu = np.empty((d, _TILE)), np.empty((d, _TILE))
     v = np.empty((d, _TILE)) if counted else wu
@@ -421,24 +411,18 @@ def moments(
             if single[skip] < 1.0:
                 # One of c equal observations is left out: the others count 1/(c − 1) each.
                 own_share = single[skip] / (1.0 - single[skip])
-        shift = top
-        for attempt in range(2):
-            _add_moments(
-                targets[i], skip, sources, precision, offset, precision_loo, offset_loo, reach, single,
-                adapted, counted, shift, work, u, wu, v, sums, vectors, matrices,
-            )  # fmt: skip
-            left = exp(max(rest - shift, -1e4))
-            if attempt == 1 or sums[0] + left > VANISHED:
-                break
-            shift = _log_sum(
-                targets[i], skip, sources, precision, offset, precision_loo, offset_loo, reach, adapted, 1.0,
-                np.nan, work,
-            )  # fmt: skip
-            shift = max(shift, rest)
+        _add_moments(
+            targets[i], skip, sources, precision, offset, precision_loo, offset_loo, reach, single,
+            adapted, counted, shift[i], work, u, wu, v, sums, vectors, matrices,
+        )  # fmt: skip
+        left = exp(max(rest - shift[i], -1e4))
+        if sums[0] + left <= VANISHED:
+            log_sum[i] = -np.inf
+            continue
         # What is left of the own source lies at distance zero.
         total = sums[0] + left
         squares = sums[2] + left * left * own_share
-        log_sum[i] = shift + np.log(total)
+        log_sum[i] = shift[i] + np.log(total)
         for a in range(d):
             score[i, a] = vectors[0, a] / total
         for a in range(d):
