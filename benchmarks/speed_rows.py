@@ -267,8 +267,8 @@ _OF_PAIRS = [
     "mutual_information", 'mutual_information(method="entropies")', "conditional_entropy",
     "conditional_mutual_information",
 ]  # fmt: skip
-# These go over pairs, or many neighbours, and take more than three minutes at n = 10⁶.
-_MINUTES = ["score", "conditional_mutual_information", *by("knn", of=("fisher_trace",))]
+# More than three minutes at n = 10⁶; those that go over all pairs or hundreds of neighbours, at n = 10⁵ too.
+_MINUTES = ["score", "conditional_mutual_information"]
 MEMORY = {
     (1_000_000, 1): [
         *_EVERY, "windows", *by("gaussian", "knn", "logspline", "bound"), *by("kde", of=("fisher_trace",)),
@@ -279,9 +279,11 @@ MEMORY = {
         *by("knn", "copula", of=("entropy",)), *by("stack", of=("fisher_trace",)),
     ],
     (100_000, 1): by("kde", of=("entropy",)),
-    (100_000, 2): [*_MINUTES, *by("kde")],
+    (100_000, 2): _MINUTES,
+    (20_000, 2): [*by("kde"), *by("knn", of=("fisher_trace",))],
     (100_000, 5): [
-        *_EVERY, *by("gaussian", "knn", "kde", "bound"), *by("copula", "weighted-knn", of=("entropy",)),
+        *_EVERY, *by("gaussian", "knn", "bound"), *by("copula", "weighted-knn", of=("entropy",)),
         *by("stack", of=("fisher_trace",)),
     ],
+    (20_000, 5): by("kde"),
 }  # fmt: skip
