@@ -304,9 +304,7 @@ class Study:
         images = self.test_images(run)
         bound = evaluation.elbo(run.vae, images)
         point = evaluation.plane_point(run.vae, images[:_PLANE_IMAGES], num_samples=64)
-        # Of n images it cannot be above log n, so all there are.
-        every = run.images("test", data_dir=self.data_dir)
-        information = evaluation.aggregated_posterior_information(run.vae, every)
+        information = evaluation.aggregated_posterior_information(run.vae, images)
         found = {
             "images": len(values),
             "samples": samples,
