@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from infoplane.kernels.candidates import SHORT, numbers, offer, report
+from infoplane.kernels.candidates import SHORT, offer, report
+from infoplane.kernels.jit import kernel_of_numbers, once_of_numbers
 from infoplane.kernels.tiles import (
     FARTHEST,
     LEAF,
     compare_box,
     compare_leaf,
+    largest,
     least_keys,
     lowest_bit,
     place_of,
@@ -25,7 +27,7 @@ from infoplane.kernels.vectors import PANEL
 _SAMPLED = 64
 
 
-@numbers
+@once_of_numbers
 def _pivot(points, a, left, right, middle, sample):
     """Coordinate a of a point that falls shortly beyond `middle`, towards the farther end, by a sample."""
     count = min(sample.size, (right - left) // 16 + 1)
@@ -43,7 +45,7 @@ def _pivot(points, a, left, right, middle, sample):
     return sample[min(max(rank, 0), count - 1)]
 
 
-@numbers
+@once_of_numbers
 def _part(points, rows, a, left, right, pivot, strictly, astray):
     """Bring rows whose coordinate a is at most the pivot, or below it, to the front; return their end.
 
@@ -70,25 +72,27 @@ def _part(points, rows, a, left, right, pivot, strictly, astray):
     return end
 
 
-@numbers
+@once_of_numbers
 def _partition(points, rows, a, low, high, middle, sample, astray):
     """Order rows low … high − 1 so that coordinate a of that at `middle` parts them."""
-    left, right = low, high - 1
+    left, right, strictly = low, high - 1, False
     while left < right:
         pivot = _pivot(points, a, left, right, middle, sample)
-        end = _part(points, rows, a, left, right, pivot, False, astray)
+        end = _part(points, rows, a, left, right, pivot, strictly, astray)
         if end > right:
-            # The pivot is the largest; without those that equal it there are fewer.
-            end = _part(points, rows, a, left, right, pivot, True, astray)
-            if middle >= end:
-                return
+            # The pivot is the largest, and nothing has moved; without those that equal it there are fewer.
+            strictly = True
+            continue
+        if strictly and middle >= end:
+            break
+        strictly = False
         if middle < end:
             right = end - 1
         else:
             left = end
 
 
-@numbers
+@once_of_numbers
 def _widest_side(points, low, high):
     """The side along which some hundred of the points spread most."""
     best, widest = 0, -1.0
@@ -102,12 +106,15 @@ def _widest_side(points, low, high):
     return best
 
 
-@numbers
 def build_tree(points, rows, spans, boxes, blocks):
     """Sort points and row numbers into leaves; set each node's first leaf, number of leaves, and box."""
+    _build(points, rows, spans, boxes, blocks, np.empty(_SAMPLED), np.empty((2, len(points) // 2 + 1), int))
+
+
+@kernel_of_numbers
+def _build(points, rows, spans, boxes, blocks, sample, astray):
     n, d = points.shape
-    nodes, sample = spans.shape[0], np.empty(_SAMPLED)
-    astray = np.empty((2, n // 2 + 1), np.int64)
+    nodes = spans.shape[0]
     spans[0, 0], spans[0, 1] = 0, blocks.shape[0]
     for v in range(nodes):
         leaf, leaves = spans[v, 0], spans[v, 1]
@@ -126,7 +133,6 @@ def build_tree(points, rows, spans, boxes, blocks):
                 least, most = min(least, points[i, a]), max(most, points[i, a])
                 blocks[leaf, a, i - low] = points[i, a]
             boxes[v, 0, a], boxes[v, 1, a] = least, most
-            blocks[leaf, a, high - low :] = np.inf
     for v in range(nodes - 1, -1, -1):
         if spans[v, 1] > 1:
             right = v + 2 * (spans[v, 1] // 2)
@@ -135,86 +141,58 @@ def build_tree(points, rows, spans, boxes, blocks):
                 boxes[v, 1, a] = max(boxes[v + 1, 1, a], boxes[right, 1, a])
 
 
-@numbers
+@once_of_numbers
 def _fill(targets, leaf, count, blocks, source, rows, own, d, matrix, keys, near, which, k, limit):
-    """Find the nearest points of a first leaf for a leaf of targets: by sorted keys, where they are clear."""
+    """Find the nearest points of a first leaf for a leaf of targets, by sorted keys.
+
+    The bits of those targets are returned whose keys are not clear, and which are to be offered every point.
+    """
     first, size = source * LEAF, min(LEAF, rows.size - source * LEAF)
-    ranks = k if k <= SHORT else 0
-    keys[:] = FARTHEST
-    for lane in range(0, LEAF, PANEL):
-        unclear = least_keys(
-            targets, leaf * LEAF * d + lane, blocks, first * d, d, size, lane if own else LEAF, ranks, matrix,
-            keys, lane,
-        )  # fmt: skip
+    ranks, left = k if k <= SHORT else 0, 0
+    for i in range(LEAF * (ranks + 1)):
+        keys[i] = FARTHEST
+    for lane in range(0, count, PANEL):
+        unclear = -1
+        if ranks > 0:
+            unclear = least_keys(
+                targets, leaf * LEAF * d + lane, blocks, first * d, d, size, lane if own else LEAF, ranks,
+                matrix, keys, lane,
+            )  # fmt: skip
         for i in range(lane, min(lane + PANEL, count)):
-            if ranks > 0 and unclear >> (i - lane) & 1 == 0:
-                for c in range(k):
-                    place = place_of(keys[LEAF * c + i])
-                    near[i, c], which[i, c] = matrix[LEAF * place + i], rows[first + place]
-                limit[i] = near[i, k - 1]
-                continue
-            near[i], which[i], limit[i] = np.inf, rows.size, np.inf
-            for s in range(size):
-                value = matrix[LEAF * s + i]
-                if value <= limit[i] and value < np.inf:
-                    limit[i] = offer(near, which, i, k, value, rows[first + s])
+            clear = unclear >> (i - lane) & 1 == 0
+            if not clear:
+                left |= 1 << i
+            for c in range(k):
+                place = place_of(keys[LEAF * c + i]) if clear else 0
+                near[i, c] = matrix[LEAF * place + i] if clear else np.inf
+                which[i, c] = rows[first + place] if clear else rows.size
+            limit[i] = near[i, k - 1]
+    return left
 
 
-@numbers
-def _visit(targets, leaf, reached, blocks, source, rows, d, squared, near, which, k, limit):
-    """Offer the points of a leaf to those targets of another that may be reached, given as bits."""
-    first = source * LEAF
-    while reached != 0:
-        i = lowest_bit(reached)
-        reached &= reached - 1
-        hits = compare_leaf(targets, leaf * LEAF * d + i, blocks, first * d, d, limit[i], squared)
-        while hits != 0:
-            j = lowest_bit(hits)
-            hits &= hits - 1
-            if squared[j] <= limit[i] and squared[j] < np.inf:
-                limit[i] = offer(near, which, i, k, squared[j], rows[first + j])
-
-
-@numbers
-def _largest(limit):
-    a = b = c = e = 0.0
-    for i in range(0, LEAF, 4):
-        a, b = max(a, limit[i]), max(b, limit[i + 1])
-        c, e = max(c, limit[i + 2]), max(e, limit[i + 3])
-    return max(a, b, c, e)
-
-
-@numbers
-def query_tree(
-    start,
-    stop,
-    n,
-    d,
-    target_blocks,
-    target_rows,
-    blocks,
-    rows,
-    spans,
-    boxes,
-    k,
-    orders,
-    others,
-    distances,
-    indices,
-):
+def query_tree(start, stop, n, d, target_blocks, target_rows, blocks, rows, spans, boxes, k, *out):
     """Neighbours of the given orders (0 is the nearest) of the targets in some leaves of their own tree.
 
     One descent serves a leaf of targets: a box is visited if it is nearer than the farthest k-th candidate.
     With `others` both trees are the same, and no target is its own neighbour.
     """
-    squared, limit, least = np.empty(LEAF), np.empty(LEAF), np.empty(1)
-    near, which = np.empty((LEAF, k)), np.empty((LEAF, k), np.int64)
-    matrix, keys = np.empty(LEAF * LEAF), np.empty(LEAF * (min(k, SHORT) + 1))
-    stack, away = np.empty(64, np.int64), np.empty(64)
+    _query(
+        start, stop, n, d, target_blocks, target_rows, blocks, rows, spans, boxes, k, *out,
+        np.empty((LEAF, k)), np.empty((LEAF, k), int), np.empty(LEAF), np.empty(LEAF * LEAF),
+        np.empty(LEAF * (min(k, SHORT) + 1)), np.empty(64, int), np.empty(64), np.empty(1),
+    )  # fmt: skip
+
+
+@kernel_of_numbers
+def _query(
+    start, stop, n, d, target_blocks, target_rows, blocks, rows, spans, boxes, k, orders, others, distances,
+    indices, near, which, limit, squared, keys, stack, away, least,
+):  # fmt: skip
     for leaf in range(start, stop):
-        first = leaf * LEAF
+        first, at = leaf * LEAF, leaf * LEAF * d
         count = min(LEAF, n - first)
-        limit[:count], limit[count:] = np.inf, -1.0
+        for i in range(LEAF):
+            limit[i] = np.inf if i < count else -1.0
         bound, first_leaf = np.inf, True
         depth = 1
         stack[0], away[0] = 0, 0.0
@@ -226,20 +204,29 @@ def query_tree(
             source, leaves = spans[v, 0], spans[v, 1]
             if leaves == 1:
                 if first_leaf:
-                    _fill(
-                        target_blocks, leaf, count, blocks, source, rows, others, d, matrix, keys, near,
+                    reached = _fill(
+                        target_blocks, leaf, count, blocks, source, rows, others, d, squared, keys, near,
                         which, k, limit,
                     )  # fmt: skip
                     first_leaf = False
                 else:
-                    reached = compare_box(target_blocks, leaf * LEAF * d, boxes, 2 * d * v, d, limit, least)
-                    _visit(
-                        target_blocks, leaf, reached, blocks, source, rows, d, squared, near, which, k, limit
+                    reached = compare_box(target_blocks, at, boxes, 2 * d * v, d, limit, least)
+                while reached != 0:
+                    i = lowest_bit(reached)
+                    reached &= reached - 1
+                    hits = compare_leaf(
+                        target_blocks, at + i, blocks, source * LEAF * d, d, limit[i], squared
                     )
-                bound = _largest(limit)
+                    if others and source == leaf:
+                        hits &= ~(1 << i)
+                    while hits != 0:
+                        j = lowest_bit(hits)
+                        hits &= hits - 1
+                        if squared[j] <= limit[i] and squared[j] < np.inf:
+                            limit[i] = offer(near, which, i, k, squared[j], rows[source * LEAF + j])
+                bound = largest(limit)
                 continue
             left, right = v + 1, v + 2 * (leaves // 2)
-            at = leaf * LEAF * d
             some_left = compare_box(target_blocks, at, boxes, 2 * d * left, d, limit, least)
             to_left = least[0]
             some_right = compare_box(target_blocks, at, boxes, 2 * d * right, d, limit, least)

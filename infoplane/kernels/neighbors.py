@@ -149,7 +149,7 @@ class _Tree(NamedTuple):
         (n, d), leaves = points.shape, number_of_leaves(len(points))
         nodes, rows = 2 * leaves - 1, np.arange(n)
         spans, boxes = np.empty((nodes, 2), dtype=np.int64), np.empty((nodes, 2, d))
-        blocks = np.empty((leaves, d, LEAF))
+        blocks = np.full((leaves, d, LEAF), np.inf)
         build_tree(points.copy(), rows, spans, boxes, blocks)
         return cls(rows, spans, boxes, blocks)
 

@@ -6,7 +6,6 @@ them, written as vectors for LLVM, come near the rate at which the machine multi
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from infoplane.kernels.vectors import INT, LONG, LONGS, PANEL, VECTOR, Code
+from infoplane.kernels.vectors import LONG, LONGS, PANEL, VECTOR, Code
 
 # Targets of a tile; points of a leaf.
 TILE, LEAF = 4, 32
@@ -69,6 +68,10 @@ if numba.config.DISABLE_JIT:  # what is written for LLVM below, by NumPy
         table[:] = np.sort(np.vstack([table, found.view(float)]), axis=0)[: k + 1]
         clear = table.view(np.int64) & -LEAF
         return _bits((clear[1:] == clear[:-1]).any(axis=0))
+
+    def largest(limit: Any) -> float:
+        """See below."""
+        return float(limit.max())
 
     def place_of(key: float) -> int:
         """See below."""
@@ -155,9 +158,7 @@ else:
                     builder.store(builder.fadd(builder.load(total), square, flags=fused), total)
             margin = llvmlite.ir.Constant(VECTOR, [MARGIN] * PANEL)
             apart = [builder.fmul(builder.load(total), margin) for total in sums]
-            nearest = functools.reduce(lambda a, b: code.choose("<", a, b), apart)
-            numbers = [builder.extract_element(nearest, INT(i)) for i in range(PANEL)]
-            builder.store(functools.reduce(lambda a, b: code.choose("<", a, b), numbers), least)
+            builder.store(code.extreme("<", apart), least)
             return code.bits(
                 [
                     builder.fcmp_ordered("<=", value, code.vector(code.at(limit, lane)))
@@ -214,6 +215,17 @@ else:
         return _long(
             targets, _long, sources, _long, _long, _long, _long, _long, matrix, keys, _long
         ), generate
+
+    @intrinsic
+    def largest(typing_context: Any, limit: Any) -> Any:
+        """Largest of the limits of the targets of a leaf."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = Code(context, builder, signature, arguments)
+            vectors = [code.vector(code.at(code.arguments[0], lane)) for lane in range(0, LEAF, PANEL)]
+            return code.extreme(">", vectors)
+
+        return _double(limit), generate
 
     @intrinsic
     def place_of(typing_context: Any, key: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,6 +71,12 @@ class Code:
     def choose(self, comparison: str, a: Any, b: Any) -> Any:
         """Return `a` where it compares so with `b`, else `b`."""
         return self.builder.select(self.builder.fcmp_ordered(comparison, a, b), a, b)
+
+    def extreme(self, comparison: str, vectors: Sequence[Any]) -> Any:
+        """Return the number of these vectors that compares so with all others."""
+        vector = functools.reduce(lambda a, b: self.choose(comparison, a, b), vectors)
+        numbers = [self.builder.extract_element(vector, INT(i)) for i in range(PANEL)]
+        return functools.reduce(lambda a, b: self.choose(comparison, a, b), numbers)
 
     def squares(self, d: Any, here: Any, there: Any, stride: int) -> list[list[Any]]:
         """Return sums over d dimensions of (vector at there − number at here)², for each of both."""
