@@ -12,7 +12,6 @@ import numpy as np
 from infoplane.kernels.candidates import SHORT, offer, report
 from infoplane.kernels.jit import kernel_of_numbers, once_of_numbers
 from infoplane.kernels.tiles import (
-    FARTHEST,
     LEAF,
     compare_box,
     compare_leaf,
@@ -49,27 +48,22 @@ def _pivot(points, a, left, right, middle, sample):
 def _part(points, rows, a, left, right, pivot, strictly, astray):
     """Bring rows whose coordinate a is at most the pivot, or below it, to the front; return their end.
 
-    Those on the wrong side are listed and then exchanged: the processor cannot guess where any of them goes.
+    Either kind is listed, and then exchanged from the ends: the processor cannot guess where any of them goes.
     """
-    end = left
-    for i in range(left, right + 1):
-        x = points[i, a]
-        end += (x < pivot) | ((x == pivot) & (not strictly))
     front = back = 0
-    for i in range(left, end):
-        x = points[i, a]
-        astray[0, front] = i
-        front += (x > pivot) | ((x == pivot) & strictly)
-    for i in range(end, right + 1):
-        x = points[i, a]
-        astray[1, back] = i
-        back += (x < pivot) | ((x == pivot) & (not strictly))
-    for s in range(front):
-        i, j = astray[0, s], astray[1, s]
+    for i in range(left, right + 1):
+        above = (points[i, a] > pivot) | ((points[i, a] == pivot) & strictly)
+        astray[0, front] = astray[1, back] = i
+        front += above
+        back += 1 - above
+    for s in range(min(front, back)):
+        i, j = astray[0, s], astray[1, back - 1 - s]
+        if i > j:
+            break
         for b in range(points.shape[1]):
             points[i, b], points[j, b] = points[j, b], points[i, b]
         rows[i], rows[j] = rows[j], rows[i]
-    return end
+    return left + back
 
 
 @once_of_numbers
@@ -92,47 +86,34 @@ def _partition(points, rows, a, low, high, middle, sample, astray):
             left = end
 
 
-@once_of_numbers
-def _widest_side(points, low, high):
-    """The side along which some hundred of the points spread most."""
-    best, widest = 0, -1.0
-    step = max(1, (high - low) // _SAMPLED)
-    for a in range(points.shape[1]):
-        least = most = points[low, a]
-        for i in range(low, high, step):
-            least, most = min(least, points[i, a]), max(most, points[i, a])
-        if most - least > widest:
-            best, widest = a, most - least
-    return best
-
-
-def build_tree(points, rows, spans, boxes, blocks):
+def build_tree(points, rows, spans, boxes):
     """Sort points and row numbers into leaves; set each node's first leaf, number of leaves, and box."""
-    _build(points, rows, spans, boxes, blocks, np.empty(_SAMPLED), np.empty((2, len(points) // 2 + 1), int))
+    _build(points, rows, spans, boxes, np.empty(_SAMPLED), np.empty((2, len(points)), int))
 
 
 @kernel_of_numbers
-def _build(points, rows, spans, boxes, blocks, sample, astray):
+def _build(points, rows, spans, boxes, sample, astray):
     n, d = points.shape
     nodes = spans.shape[0]
-    spans[0, 0], spans[0, 1] = 0, blocks.shape[0]
+    spans[0, 0], spans[0, 1] = 0, (nodes + 1) // 2
     for v in range(nodes):
         leaf, leaves = spans[v, 0], spans[v, 1]
         low, high = leaf * LEAF, min((leaf + leaves) * LEAF, n)
-        if leaves > 1:
-            half = leaves // 2
-            _partition(
-                points, rows, _widest_side(points, low, high), low, high, low + half * LEAF, sample, astray
-            )
-            spans[v + 1, 0], spans[v + 1, 1] = leaf, half
-            spans[v + 2 * half, 0], spans[v + 2 * half, 1] = leaf + half, leaves - half
-            continue
+        # The box of a leaf, or of some hundred points, of which the widest side is cut.
+        best, widest = 0, -1.0
+        step = max(1, (high - low) // _SAMPLED) if leaves > 1 else 1
         for a in range(d):
             least = most = points[low, a]
-            for i in range(low, high):
+            for i in range(low, high, step):
                 least, most = min(least, points[i, a]), max(most, points[i, a])
-                blocks[leaf, a, i - low] = points[i, a]
             boxes[v, 0, a], boxes[v, 1, a] = least, most
+            if most - least > widest:
+                best, widest = a, most - least
+        if leaves > 1:
+            half = leaves // 2
+            _partition(points, rows, best, low, high, low + half * LEAF, sample, astray)
+            spans[v + 1, 0], spans[v + 1, 1] = leaf, half
+            spans[v + 2 * half, 0], spans[v + 2 * half, 1] = leaf + half, leaves - half
     for v in range(nodes - 1, -1, -1):
         if spans[v, 1] > 1:
             right = v + 2 * (spans[v, 1] // 2)
@@ -149,8 +130,6 @@ def _fill(targets, leaf, count, blocks, source, rows, own, d, matrix, keys, near
     """
     first, size = source * LEAF, min(LEAF, rows.size - source * LEAF)
     ranks, left = k if k <= SHORT else 0, 0
-    for i in range(LEAF * (ranks + 1)):
-        keys[i] = FARTHEST
     for lane in range(0, count, PANEL):
         unclear = -1
         if ranks > 0:

@@ -131,8 +131,8 @@ class Neighbors:
         tree = self._tree
         mine = tree if others else _Tree.of(targets)
         over_rows(
-            query_tree, number_of_leaves(len(targets)), *targets.shape, mine.blocks.ravel(), mine.rows,
-            tree.blocks.ravel(), tree.rows, tree.spans, tree.boxes.ravel(), *out, grain=_LEAVES,
+            query_tree, number_of_leaves(len(targets)), *targets.shape, mine.blocks, mine.rows,
+            tree.blocks, tree.rows, tree.spans, tree.boxes, *out, grain=_LEAVES,
         )  # fmt: skip
 
 
@@ -149,9 +149,9 @@ class _Tree(NamedTuple):
         (n, d), leaves = points.shape, number_of_leaves(len(points))
         nodes, rows = 2 * leaves - 1, np.arange(n)
         spans, boxes = np.empty((nodes, 2), dtype=np.int64), np.empty((nodes, 2, d))
-        blocks = np.full((leaves, d, LEAF), np.inf)
-        build_tree(points.copy(), rows, spans, boxes, blocks)
-        return cls(rows, spans, boxes, blocks)
+        points = points.copy()
+        build_tree(points, rows, spans, boxes)
+        return cls(rows, spans, boxes.ravel(), packed(points, LEAF))
 
 
 def tree_pays(n: int, d: int) -> bool:

@@ -65,7 +65,8 @@ if numba.config.DISABLE_JIT:  # what is written for LLVM below, by NumPy
         matrix.reshape(LEAF, LEAF)[:size, lanes] = squared
         found = np.minimum(squared, FARTHEST).view(np.int64) & -LEAF | np.arange(size)[:, None]
         table = keys.reshape(-1, LEAF)[: k + 1, lanes]
-        table[:] = np.sort(np.vstack([table, found.view(float)]), axis=0)[: k + 1]
+        nowhere = np.full_like(table, FARTHEST)
+        table[:] = np.sort(np.vstack([nowhere, found.view(float)]), axis=0)[: k + 1]
         clear = table.view(np.int64) & -LEAF
         return _bits((clear[1:] == clear[:-1]).any(axis=0))
 
@@ -188,6 +189,8 @@ else:
             farthest = llvmlite.ir.Constant(VECTOR, [FARTHEST] * PANEL)
             nowhere = llvmlite.ir.Constant(VECTOR, [math.inf] * PANEL)
             key = cgutils.alloca_once(builder, VECTOR)
+            with cgutils.for_range(builder, builder.add(k, LONG(1))) as ranks:
+                code.store(farthest, code.at(keys, builder.mul(ranks.index, LONG(LEAF)), lane))
             with cgutils.for_range(builder, size) as points:
                 there = code.at(sources, start, points.index)
                 ((squared,),) = code.squares(d, [there], [code.at(targets, at)], LEAF)

@@ -19,19 +19,21 @@ DOUBLE, INT, LONG = llvmlite.ir.DoubleType(), llvmlite.ir.IntType(32), llvmlite.
 VECTOR, LONGS = llvmlite.ir.VectorType(DOUBLE, PANEL), llvmlite.ir.VectorType(LONG, PANEL)
 
 
-def packed(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points in panels of eight, each one row a dimension, with infinity in places without a point; flat.
+def packed(points: NDArray[np.float64], size: int = PANEL) -> NDArray[np.float64]:
+    """Points in panels, each one row a dimension, with infinity in places without a point; flat.
 
     Parameters
     ----------
     points : ndarray of shape (n, d)
         The points.
+    size : int, default 8
+        Points of a panel.
     """
     n, d = points.shape
-    panels = np.full((-(-n // PANEL), d, PANEL), np.inf)
-    whole = n // PANEL
-    panels[:whole] = points[: whole * PANEL].reshape(whole, PANEL, d).transpose(0, 2, 1)
-    panels[whole:, :, : n % PANEL] = points[whole * PANEL :].T
+    panels = np.full((-(-n // size), d, size), np.inf)
+    whole = n // size
+    panels[:whole] = points[: whole * size].reshape(whole, size, d).transpose(0, 2, 1)
+    panels[whole:, :, : n % size] = points[whole * size :].T
     return panels.ravel()
 
 
