@@ -24,6 +24,8 @@ from infoplane.kernels.vectors import PANEL
 
 # Points of which the widest side of a node is judged.
 _SAMPLED = 64
+# Up to so many points a tree is built by NumPy.
+_FEW = 1000
 
 
 @once_of_numbers
@@ -86,40 +88,64 @@ def _partition(points, rows, a, low, high, middle, sample, astray):
             left = end
 
 
-def build_tree(points, rows, spans, boxes):
-    """Sort points and row numbers into leaves; set each node's first leaf, number of leaves, and box."""
-    _build(points, rows, spans, boxes, np.empty(_SAMPLED), np.empty((2, len(points)), int))
+def build_tree(points, rows, spans):
+    """Sort points and row numbers into leaves; set the first leaf and the number of leaves of each node."""
+    spans[0] = 0, len(spans) // 2 + 1
+    if len(points) <= _FEW:
+        _build_small(points, rows, spans)
+    else:
+        _build(points, rows, spans, np.empty(_SAMPLED), np.empty((2, len(points)), int))
+
+
+def _build_small(points, rows, spans):
+    """Build by NumPy, at 20 μs a node: a first call then has only the query to compile."""
+    for v in range(len(spans)):
+        leaf, leaves = spans[v].tolist()
+        if leaves > 1:
+            half, part = leaves // 2, slice(leaf * LEAF, (leaf + leaves) * LEAF)
+            inside = points[part]
+            side = (inside.max(axis=0) - inside.min(axis=0)).argmax()
+            order = inside[:, side].argpartition(half * LEAF)
+            points[part], rows[part] = inside[order], rows[part][order]
+            spans[v + 1], spans[v + 2 * half] = (leaf, half), (leaf + half, leaves - half)
 
 
 @kernel_of_numbers
-def _build(points, rows, spans, boxes, sample, astray):
+def _build(points, rows, spans, sample, astray):
     n, d = points.shape
-    nodes = spans.shape[0]
-    spans[0, 0], spans[0, 1] = 0, (nodes + 1) // 2
-    for v in range(nodes):
+    for v in range(spans.shape[0]):
         leaf, leaves = spans[v, 0], spans[v, 1]
+        if leaves == 1:
+            continue
         low, high = leaf * LEAF, min((leaf + leaves) * LEAF, n)
-        # The box of a leaf, or of some hundred points, of which the widest side is cut.
+        # The side along which some hundred of the points spread most.
         best, widest = 0, -1.0
-        step = max(1, (high - low) // _SAMPLED) if leaves > 1 else 1
+        step = max(1, (high - low) // _SAMPLED)
         for a in range(d):
             least = most = points[low, a]
             for i in range(low, high, step):
                 least, most = min(least, points[i, a]), max(most, points[i, a])
-            boxes[v, 0, a], boxes[v, 1, a] = least, most
             if most - least > widest:
                 best, widest = a, most - least
-        if leaves > 1:
-            half = leaves // 2
-            _partition(points, rows, best, low, high, low + half * LEAF, sample, astray)
-            spans[v + 1, 0], spans[v + 1, 1] = leaf, half
-            spans[v + 2 * half, 0], spans[v + 2 * half, 1] = leaf + half, leaves - half
-    for v in range(nodes - 1, -1, -1):
-        if spans[v, 1] > 1:
-            right = v + 2 * (spans[v, 1] // 2)
-            for a in range(d):
-                boxes[v, 0, a] = min(boxes[v + 1, 0, a], boxes[right, 0, a])
-                boxes[v, 1, a] = max(boxes[v + 1, 1, a], boxes[right, 1, a])
+        half = leaves // 2
+        _partition(points, rows, best, low, high, low + half * LEAF, sample, astray)
+        spans[v + 1, 0], spans[v + 1, 1] = leaf, half
+        spans[v + 2 * half, 0], spans[v + 2 * half, 1] = leaf + half, leaves - half
+
+
+def bounding_boxes(points, spans):
+    """Least and largest coordinates of the points of each node of a tree: shape (nodes, 2, d)."""
+    leaf, leaves = spans.T
+    # Slices from … to, whose ends must lie inside: so of leaves, with one more at the end.
+    slices = np.column_stack([leaf, leaf + leaves]).ravel()
+    starts = np.append(np.arange(0, len(points), LEAF), len(points) - 1)
+    return np.stack(
+        [
+            extreme.reduceat(extreme.reduceat(points, starts, axis=0), slices, axis=0)[::2]
+            for extreme in (np.minimum, np.maximum)
+        ],
+        axis=1,
+    )
 
 
 @once_of_numbers
@@ -158,14 +184,14 @@ def query_tree(start, stop, n, d, target_blocks, target_rows, blocks, rows, span
     _query(
         start, stop, n, d, target_blocks, target_rows, blocks, rows, spans, boxes, k, *out,
         np.empty((LEAF, k)), np.empty((LEAF, k), int), np.empty(LEAF), np.empty(LEAF * LEAF),
-        np.empty(LEAF * (min(k, SHORT) + 1)), np.empty(64, int), np.empty(64), np.empty(1),
+        np.empty(LEAF * (min(k, SHORT) + 1)), np.empty(64, int), np.empty(64),
     )  # fmt: skip
 
 
 @kernel_of_numbers
 def _query(
     start, stop, n, d, target_blocks, target_rows, blocks, rows, spans, boxes, k, orders, others, distances,
-    indices, near, which, limit, squared, keys, stack, away, least,
+    indices, near, which, limit, squared, keys, stack, away,
 ):  # fmt: skip
     for leaf in range(start, stop):
         first, at = leaf * LEAF, leaf * LEAF * d
@@ -189,7 +215,7 @@ def _query(
                     )  # fmt: skip
                     first_leaf = False
                 else:
-                    reached = compare_box(target_blocks, at, boxes, 2 * d * v, d, limit, least)
+                    reached = compare_box(target_blocks, at, boxes, 2 * d * v, d, limit, away, depth)
                 while reached != 0:
                     i = lowest_bit(reached)
                     reached &= reached - 1
@@ -206,20 +232,16 @@ def _query(
                 bound = largest(limit)
                 continue
             left, right = v + 1, v + 2 * (leaves // 2)
-            some_left = compare_box(target_blocks, at, boxes, 2 * d * left, d, limit, least)
-            to_left = least[0]
-            some_right = compare_box(target_blocks, at, boxes, 2 * d * right, d, limit, least)
-            to_right = least[0]
+            compare_box(target_blocks, at, boxes, 2 * d * right, d, limit, away, depth)
+            compare_box(target_blocks, at, boxes, 2 * d * left, d, limit, away, depth + 1)
+            stack[depth], stack[depth + 1] = right, left
             # The nearer comes on top; of two that touch the leaf, the one that holds it.
-            if to_left < to_right or (to_left == to_right and leaf < spans[right, 0]):
-                left, right, to_left, to_right = right, left, to_right, to_left
-                some_left, some_right = some_right, some_left
-            if some_left != 0:
-                stack[depth], away[depth] = left, to_left
-                depth += 1
-            if some_right != 0:
-                stack[depth], away[depth] = right, to_right
-                depth += 1
+            if away[depth] < away[depth + 1] or (
+                away[depth] == away[depth + 1] and leaf >= spans[right, 0]
+            ):
+                stack[depth], stack[depth + 1] = left, right
+                away[depth], away[depth + 1] = away[depth + 1], away[depth]
+            depth += 2
         for i in range(count):
             report(near, which, i, k, target_rows[first + i], orders, distances, indices)
 

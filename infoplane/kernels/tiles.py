@@ -15,7 +15,7 @@ import numpy as np
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from infoplane.kernels.vectors import LONG, LONGS, PANEL, VECTOR, Code
+from infoplane.kernels.vectors import DOUBLE, LONG, LONGS, PANEL, VECTOR, Code
 
 # Targets of a tile; points of a leaf.
 TILE, LEAF = 4, 32
@@ -44,13 +44,16 @@ if numba.config.DISABLE_JIT:  # what is written for LLVM below, by NumPy
         out[:] = np.square(there - targets[at + LEAF * np.arange(d)][:, None]).sum(axis=0)
         return _bits(out <= limit)
 
-    def compare_box(targets: Any, at: int, boxes: Any, start: int, d: int, limit: Any, least: Any) -> int:
+    def compare_box(
+        targets: Any, at: int, boxes: Any, start: int, d: int, limit: Any, least: Any, place: int
+    ) -> int:
         """See below."""
         here = targets[at : at + LEAF * d].reshape(d, LEAF)
         low, high = boxes[start : start + 2 * d].reshape(2, d, 1)
         apart = np.square(np.maximum(np.maximum(low - here, here - high), 0.0)).sum(axis=0) * MARGIN
-        least[0] = apart.min()
-        return _bits(apart <= limit)
+        within = apart <= limit
+        least[place] = apart.min() if within.any() else np.inf
+        return _bits(within)
 
     def least_keys(
         targets: Any, at: int, sources: Any, start: int, d: int, size: int, own: int, k: int, matrix: Any,
@@ -134,16 +137,18 @@ else:
 
     @intrinsic
     def compare_box(
-        typing_context: Any, targets: Any, at: Any, boxes: Any, start: Any, d: Any, limit: Any, least: Any
-    ) -> Any:
+        typing_context: Any, targets: Any, at: Any, boxes: Any, start: Any, d: Any, limit: Any, least: Any,
+        place: Any,
+    ) -> Any:  # fmt: skip
         """Return the bits i of the targets of a leaf that are within their limits of a box.
 
-        The box is its least and its largest coordinates; `least[0]` is set to the smallest squared distance.
+        The box is its least and its largest coordinates; `least` is set at `place` to the
+        smallest squared distance, and to infinity if no target is within its limit.
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             code = Code(context, builder, signature, arguments)
-            targets, at, boxes, start, d, limit, least = code.arguments
+            targets, at, boxes, start, d, limit, least, place = code.arguments
             zero, fused = llvmlite.ir.Constant(VECTOR, [0.0] * PANEL), ("contract",)
             lanes = range(0, LEAF, PANEL)
             sums = [cgutils.alloca_once_value(builder, zero) for _ in lanes]
@@ -159,15 +164,18 @@ else:
                     builder.store(builder.fadd(builder.load(total), square, flags=fused), total)
             margin = llvmlite.ir.Constant(VECTOR, [MARGIN] * PANEL)
             apart = [builder.fmul(builder.load(total), margin) for total in sums]
-            builder.store(code.extreme("<", apart), least)
-            return code.bits(
+            within = code.bits(
                 [
                     builder.fcmp_ordered("<=", value, code.vector(code.at(limit, lane)))
                     for lane, value in zip(lanes, apart, strict=True)
                 ]
             )
+            some = builder.icmp_unsigned("!=", within, LONG(0))
+            nearest = builder.select(some, code.extreme("<", apart), DOUBLE(math.inf))
+            builder.store(nearest, code.at(least, place))
+            return within
 
-        return _long(targets, _long, boxes, _long, _long, limit, least), generate
+        return _long(targets, _long, boxes, _long, _long, limit, least, _long), generate
 
     @intrinsic
     def least_keys(
