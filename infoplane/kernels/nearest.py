@@ -135,17 +135,12 @@ def _build(points, rows, spans, sample, astray):
 
 def bounding_boxes(points, spans):
     """Least and largest coordinates of the points of each node of a tree: shape (nodes, 2, d)."""
-    leaf, leaves = spans.T
-    # Slices from … to, whose ends must lie inside: so of leaves, with one more at the end.
-    slices = np.column_stack([leaf, leaf + leaves]).ravel()
-    starts = np.append(np.arange(0, len(points), LEAF), len(points) - 1)
-    return np.stack(
-        [
-            extreme.reduceat(extreme.reduceat(points, starts, axis=0), slices, axis=0)[::2]
-            for extreme in (np.minimum, np.maximum)
-        ],
-        axis=1,
-    )
+    slices, boxes = np.column_stack([spans[:, 0], spans.sum(axis=1)]).ravel(), []
+    for extreme in (np.minimum, np.maximum):
+        of_leaves = extreme.reduceat(points, np.arange(0, len(points), LEAF), axis=0)
+        # The end of a slice must be a row, though it does not belong to it: the last leaf comes twice.
+        boxes.append(extreme.reduceat(np.vstack([of_leaves, of_leaves[-1]]), slices, axis=0)[::2])
+    return np.stack(boxes, axis=1)
 
 
 @once_of_numbers
