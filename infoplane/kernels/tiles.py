@@ -41,8 +41,8 @@ if numba.config.DISABLE_JIT:  # what is written for LLVM below, by NumPy
     def compare_leaf(targets: Any, at: int, sources: Any, start: int, d: int, limit: float, out: Any) -> int:
         """See below."""
         there = sources[start : start + LEAF * d].reshape(d, LEAF)
-        out[:] = np.square(there - targets[at + LEAF * np.arange(d)][:, None]).sum(axis=0)
-        return _bits(out <= limit)
+        out[:LEAF] = np.square(there - targets[at + LEAF * np.arange(d)][:, None]).sum(axis=0)
+        return _bits(out[:LEAF] <= limit)
 
     def compare_box(
         targets: Any, at: int, boxes: Any, start: int, d: int, limit: Any, least: Any, place: int
