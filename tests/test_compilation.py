@@ -41,11 +41,12 @@ def compiled(call, d, folder):
 @pytest.mark.parametrize(
     ("call", "d", "own", "helpers"),
     [
-        ("infoplane.entropy(x)", 1, 0, 0),
-        ("infoplane.fisher_trace(x)", 1, 1, 4),
-        ("infoplane.score(x)", 2, 1, 4),
-        ("infoplane.entropy(x, method='kde')", 2, 15, 20),
-        ("infoplane.fisher_trace(x, method='kde')", 2, 6, 12),
+        ("infoplane.entropy(x)", 1, 4, 3),
+        ("infoplane.entropy(x)", 2, 4, 1),
+        pytest.param("infoplane.fisher_trace(x)", 1, 4, 14, marks=pytest.mark.slow),
+        pytest.param("infoplane.score(x)", 2, 2, 4, marks=pytest.mark.slow),
+        pytest.param("infoplane.entropy(x, method='kde')", 2, 6, 7, marks=pytest.mark.slow),
+        pytest.param("infoplane.fisher_trace(x, method='kde')", 2, 6, 9, marks=pytest.mark.slow),
     ],
 )
 def test_a_first_call_compiles_no_more_than_it_needs(call, d, own, helpers, tmp_path):

@@ -12,7 +12,7 @@ from scipy import special
 
 import infoplane
 from infoplane.estimators.kernel_density import LineKernels, PairKernels
-from infoplane.kernels import brute_force, neighbors
+from infoplane.kernels import brute_force, nearest, neighbors
 from infoplane.kernels.binning import BinnedSample
 from infoplane.kernels.exp import exp
 from infoplane.kernels.jit import kernel, over_rows
@@ -59,10 +59,11 @@ def test_neighbors_come_in_order_of_distance(d):
     np.testing.assert_allclose(distances, np.sort(full, axis=1)[:, :9], rtol=1e-12)
 
 
-@pytest.fixture(params=["tree", "brute force"])
+@pytest.fixture(params=["tree", "tree by NumPy", "brute force"])
 def way(request, monkeypatch):
-    """Both ways to find neighbours, whatever would be faster."""
-    monkeypatch.setattr(neighbors, "tree_pays", lambda n, d: request.param == "tree")
+    """All ways to find neighbours, whatever would be faster."""
+    monkeypatch.setattr(neighbors, "tree_pays", lambda n, d: request.param != "brute force")
+    monkeypatch.setattr(nearest, "_FEW", 0 if request.param == "tree" else 10**9)
 
 
 def first_in_order(squared, k):
@@ -120,6 +121,22 @@ def test_neighbors_whose_distances_differ_in_the_last_digits_come_in_order():
     expected = np.argsort(squared, kind="stable")[:40]
     np.testing.assert_array_equal(indices[0], 1 + expected)
     np.testing.assert_array_equal(distances[0], np.sqrt(squared[expected]))
+
+
+@pytest.mark.parametrize("few", [0, 10**9])
+@pytest.mark.parametrize("n", [1, 32, 33, 1000])
+def test_a_tree_sorts_the_points_into_full_leaves_within_the_boxes_of_their_nodes(n, few, monkeypatch):
+    monkeypatch.setattr(nearest, "_FEW", few)
+    x = np.random.default_rng(n).integers(0, 9, (n, 3)).astype(float)
+    tree = neighbors._Tree.of(x)
+    np.testing.assert_array_equal(np.sort(tree.rows), np.arange(n))
+    leaves = tree.blocks.reshape(-1, 3, 32).transpose(0, 2, 1).reshape(-1, 3)
+    np.testing.assert_array_equal(leaves[:n], x[tree.rows])
+    assert (leaves[n:] == np.inf).all()
+    for (leaf, count), (least, most) in zip(tree.spans, tree.boxes.reshape(-1, 2, 3), strict=True):
+        inside = x[tree.rows[32 * leaf : 32 * (leaf + count)]]
+        np.testing.assert_array_equal(least, inside.min(axis=0))
+        np.testing.assert_array_equal(most, inside.max(axis=0))
 
 
 def test_candidates_too_many_for_memory_are_searched_in_parts(monkeypatch):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from infoplane.kernels.candidates import numbers, offer, report
-from infoplane.kernels.jit import over_rows
+from infoplane.kernels.candidates import offer, report
+from infoplane.kernels.jit import kernel_of_numbers, over_rows, part_of_numbers
 from infoplane.kernels.tiles import TILE, compare_tile, lowest_bit
 from infoplane.kernels.vectors import PANEL, packed
 
@@ -25,19 +25,22 @@ _BLOCK, _BLOCKS = 64, 64
 _CANDIDATES = 2**24
 
 
-@numbers
+@part_of_numbers
 def _offer(near, which, limit, row, k, value, index):
     limit[row] = offer(near, which, row, k, value, index)
 
 
-@numbers
-def _compare(start, stop, tasks, targets, sources, d, own, mutual, k, limit, near, which):
+def _compare(start, stop, *arguments):
+    _compare_tasks(start, stop, *arguments, np.empty(PANEL * TILE))
+
+
+@kernel_of_numbers
+def _compare_tasks(start, stop, tasks, targets, sources, d, own, mutual, k, limit, near, which, squared):
     """Offer sources to targets in some tasks: panels of targets from … to, panels of sources from … to.
 
     Target i is source own + i, and not its own neighbour. With `mutual` targets are the sources, and are
     offered to them too. The last panel of limits are those of sources that want no target.
     """
-    squared = np.empty(PANEL * TILE)
     group = max(1, _CACHED // (PANEL * d))
     nothing = limit.size - PANEL
     for task in range(start, stop):
@@ -64,7 +67,7 @@ def _compare(start, stop, tasks, targets, sources, d, own, mutual, k, limit, nea
                                 _offer(near, which, limit, j, k, value, i)
 
 
-@numbers
+@kernel_of_numbers
 def _report_rows(start, stop, near, which, k, orders, distances, indices):
     for i in range(start, stop):
         report(near, which, i, k, i, orders, distances, indices)

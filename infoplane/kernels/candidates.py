@@ -5,20 +5,15 @@ Points at the same distance are taken in the order of their row numbers. A heap 
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
-from infoplane.kernels.jit import FAST
+from infoplane.kernels.jit import once_of_numbers, part_of_numbers
 
 # Rows of candidates up to this length are kept in order.
 SHORT = 24
 
-# Distances are numbers: only infinities come from finite points, and a minimum is then vectorised.
-numbers = numba.njit(nogil=True, cache=True, fastmath=FAST | {"nnan"}, error_model="numpy")
-inlined = numba.njit(inline="always", fastmath=FAST | {"nnan"}, error_model="numpy")
 
-
-@inlined
+@once_of_numbers
 def offer(near, which, row, k, value, index):
     """Put a candidate that is not farther than the farthest into its row; return the new farthest."""
     last = k - 1 if k <= SHORT else 0
@@ -38,7 +33,7 @@ def offer(near, which, row, k, value, index):
     return near[row, last]
 
 
-@numbers
+@part_of_numbers
 def _sift(near, which, row, k, value, index):
     """Replace the top of the heap in the first k places."""
     place = 0
@@ -60,7 +55,7 @@ def _sift(near, which, row, k, value, index):
     which[row, place] = index
 
 
-@numbers
+@once_of_numbers
 def report(near, which, row, k, out_row, orders, distances, indices):
     """Write the candidates of the given orders, of a row that is brought in order."""
     if k > SHORT:

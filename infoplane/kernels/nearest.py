@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from infoplane.kernels.candidates import SHORT, numbers, offer, report
+from infoplane.kernels.candidates import SHORT, offer, report
+from infoplane.kernels.jit import kernel_of_numbers, once_of_numbers
 from infoplane.kernels.tiles import (
-    FARTHEST,
     LEAF,
     compare_box,
     compare_leaf,
+    largest,
     least_keys,
     lowest_bit,
     place_of,
@@ -23,9 +24,11 @@ from infoplane.kernels.vectors import PANEL
 
 # Points of which the widest side of a node is judged.
 _SAMPLED = 64
+# Up to so many points a tree is built by NumPy, in a millisecond where a kernel would take 1.5 s to compile.
+_FEW = 1000
 
 
-@numbers
+@once_of_numbers
 def _pivot(points, a, left, right, middle, sample):
     """Coordinate a of a point that falls shortly beyond `middle`, towards the farther end, by a sample."""
     count = min(sample.size, (right - left) // 16 + 1)
@@ -43,178 +46,153 @@ def _pivot(points, a, left, right, middle, sample):
     return sample[min(max(rank, 0), count - 1)]
 
 
-@numbers
+@once_of_numbers
 def _part(points, rows, a, left, right, pivot, strictly, astray):
     """Bring rows whose coordinate a is at most the pivot, or below it, to the front; return their end.
 
-    Those on the wrong side are listed and then exchanged: the processor cannot guess where any of them goes.
+    Both kinds are listed, then exchanged from the ends: the processor cannot guess where any of them goes.
     """
-    end = left
-    for i in range(left, right + 1):
-        x = points[i, a]
-        end += (x < pivot) | ((x == pivot) & (not strictly))
     front = back = 0
-    for i in range(left, end):
-        x = points[i, a]
-        astray[0, front] = i
-        front += (x > pivot) | ((x == pivot) & strictly)
-    for i in range(end, right + 1):
-        x = points[i, a]
-        astray[1, back] = i
-        back += (x < pivot) | ((x == pivot) & (not strictly))
-    for s in range(front):
-        i, j = astray[0, s], astray[1, s]
+    for i in range(left, right + 1):
+        above = (points[i, a] > pivot) | ((points[i, a] == pivot) & strictly)
+        astray[0, front] = astray[1, back] = i
+        front += above
+        back += 1 - above
+    for s in range(min(front, back)):
+        i, j = astray[0, s], astray[1, back - 1 - s]
+        if i > j:
+            break
         for b in range(points.shape[1]):
             points[i, b], points[j, b] = points[j, b], points[i, b]
         rows[i], rows[j] = rows[j], rows[i]
-    return end
+    return left + back
 
 
-@numbers
+@once_of_numbers
 def _partition(points, rows, a, low, high, middle, sample, astray):
     """Order rows low … high − 1 so that coordinate a of that at `middle` parts them."""
-    left, right = low, high - 1
+    left, right, strictly = low, high - 1, False
     while left < right:
         pivot = _pivot(points, a, left, right, middle, sample)
-        end = _part(points, rows, a, left, right, pivot, False, astray)
+        end = _part(points, rows, a, left, right, pivot, strictly, astray)
         if end > right:
-            # The pivot is the largest; without those that equal it there are fewer.
-            end = _part(points, rows, a, left, right, pivot, True, astray)
-            if middle >= end:
-                return
+            # The pivot is the largest, and nothing has moved; without those that equal it there are fewer.
+            strictly = True
+            continue
+        if strictly and middle >= end:
+            break
+        strictly = False
         if middle < end:
             right = end - 1
         else:
             left = end
 
 
-@numbers
-def _widest_side(points, low, high):
-    """The side along which some hundred of the points spread most."""
-    best, widest = 0, -1.0
-    step = max(1, (high - low) // _SAMPLED)
-    for a in range(points.shape[1]):
-        least = most = points[low, a]
-        for i in range(low, high, step):
-            least, most = min(least, points[i, a]), max(most, points[i, a])
-        if most - least > widest:
-            best, widest = a, most - least
-    return best
+def build_tree(points, rows, spans):
+    """Sort points and row numbers into leaves; set the first leaf and the number of leaves of each node."""
+    spans[0] = 0, len(spans) // 2 + 1
+    if len(points) <= _FEW:
+        _build_small(points, rows, spans)
+    else:
+        _build(points, rows, spans, np.empty(_SAMPLED), np.empty((2, len(points)), int))
 
 
-@numbers
-def build_tree(points, rows, spans, boxes, blocks):
-    """Sort points and row numbers into leaves; set each node's first leaf, number of leaves, and box."""
-    n, d = points.shape
-    nodes, sample = spans.shape[0], np.empty(_SAMPLED)
-    astray = np.empty((2, n // 2 + 1), np.int64)
-    spans[0, 0], spans[0, 1] = 0, blocks.shape[0]
-    for v in range(nodes):
-        leaf, leaves = spans[v, 0], spans[v, 1]
-        low, high = leaf * LEAF, min((leaf + leaves) * LEAF, n)
+def _build_small(points, rows, spans):
+    """Build by NumPy, at 30 μs a node: a first call then has only the query to compile."""
+    for v in range(len(spans)):
+        leaf, leaves = spans[v].tolist()
         if leaves > 1:
-            half = leaves // 2
-            _partition(
-                points, rows, _widest_side(points, low, high), low, high, low + half * LEAF, sample, astray
-            )
-            spans[v + 1, 0], spans[v + 1, 1] = leaf, half
-            spans[v + 2 * half, 0], spans[v + 2 * half, 1] = leaf + half, leaves - half
+            half, part = leaves // 2, slice(leaf * LEAF, (leaf + leaves) * LEAF)
+            inside = points[part]
+            side = (inside.max(axis=0) - inside.min(axis=0)).argmax()
+            order = inside[:, side].argpartition(half * LEAF)
+            points[part], rows[part] = inside[order], rows[part][order]
+            spans[v + 1], spans[v + 2 * half] = (leaf, half), (leaf + half, leaves - half)
+
+
+@kernel_of_numbers
+def _build(points, rows, spans, sample, astray):
+    n, d = points.shape
+    for v in range(spans.shape[0]):
+        leaf, leaves = spans[v, 0], spans[v, 1]
+        if leaves == 1:
             continue
+        low, high = leaf * LEAF, min((leaf + leaves) * LEAF, n)
+        # The side along which some hundred of the points spread most.
+        best, widest = 0, -1.0
+        step = max(1, (high - low) // _SAMPLED)
         for a in range(d):
             least = most = points[low, a]
-            for i in range(low, high):
+            for i in range(low, high, step):
                 least, most = min(least, points[i, a]), max(most, points[i, a])
-                blocks[leaf, a, i - low] = points[i, a]
-            boxes[v, 0, a], boxes[v, 1, a] = least, most
-            blocks[leaf, a, high - low :] = np.inf
-    for v in range(nodes - 1, -1, -1):
-        if spans[v, 1] > 1:
-            right = v + 2 * (spans[v, 1] // 2)
-            for a in range(d):
-                boxes[v, 0, a] = min(boxes[v + 1, 0, a], boxes[right, 0, a])
-                boxes[v, 1, a] = max(boxes[v + 1, 1, a], boxes[right, 1, a])
+            if most - least > widest:
+                best, widest = a, most - least
+        half = leaves // 2
+        _partition(points, rows, best, low, high, low + half * LEAF, sample, astray)
+        spans[v + 1, 0], spans[v + 1, 1] = leaf, half
+        spans[v + 2 * half, 0], spans[v + 2 * half, 1] = leaf + half, leaves - half
 
 
-@numbers
+def bounding_boxes(points, spans):
+    """Least and largest coordinates of the points of each node of a tree: shape (nodes, 2, d)."""
+    slices, boxes = np.column_stack([spans[:, 0], spans.sum(axis=1)]).ravel(), []
+    for extreme in (np.minimum, np.maximum):
+        of_leaves = extreme.reduceat(points, np.arange(0, len(points), LEAF), axis=0)
+        # The end of a slice must be a row, though it does not belong to it: the last leaf comes twice.
+        boxes.append(extreme.reduceat(np.vstack([of_leaves, of_leaves[-1]]), slices, axis=0)[::2])
+    return np.stack(boxes, axis=1)
+
+
+@once_of_numbers
 def _fill(targets, leaf, count, blocks, source, rows, own, d, matrix, keys, near, which, k, limit):
-    """Find the nearest points of a first leaf for a leaf of targets: by sorted keys, where they are clear."""
+    """Find the nearest points of a first leaf for a leaf of targets, by sorted keys.
+
+    The bits of those targets are returned whose keys are not clear, and which are to be offered every point.
+    """
     first, size = source * LEAF, min(LEAF, rows.size - source * LEAF)
-    ranks = k if k <= SHORT else 0
-    keys[:] = FARTHEST
-    for lane in range(0, LEAF, PANEL):
-        unclear = least_keys(
-            targets, leaf * LEAF * d + lane, blocks, first * d, d, size, lane if own else LEAF, ranks, matrix,
-            keys, lane,
-        )  # fmt: skip
+    ranks, left = k if k <= SHORT else 0, 0
+    for lane in range(0, count, PANEL):
+        unclear = -1
+        if ranks > 0:
+            unclear = least_keys(
+                targets, leaf * LEAF * d + lane, blocks, first * d, d, size, lane if own else LEAF, ranks,
+                matrix, keys, lane,
+            )  # fmt: skip
         for i in range(lane, min(lane + PANEL, count)):
-            if ranks > 0 and unclear >> (i - lane) & 1 == 0:
-                for c in range(k):
-                    place = place_of(keys[LEAF * c + i])
-                    near[i, c], which[i, c] = matrix[LEAF * place + i], rows[first + place]
-                limit[i] = near[i, k - 1]
-                continue
-            near[i], which[i], limit[i] = np.inf, rows.size, np.inf
-            for s in range(size):
-                value = matrix[LEAF * s + i]
-                if value <= limit[i] and value < np.inf:
-                    limit[i] = offer(near, which, i, k, value, rows[first + s])
+            clear = unclear >> (i - lane) & 1 == 0
+            if not clear:
+                left |= 1 << i
+            for c in range(k):
+                place = place_of(keys[LEAF * c + i]) if clear else 0
+                near[i, c] = matrix[LEAF * place + i] if clear else np.inf
+                which[i, c] = rows[first + place] if clear else rows.size
+            limit[i] = near[i, k - 1]
+    return left
 
 
-@numbers
-def _visit(targets, leaf, reached, blocks, source, rows, d, squared, near, which, k, limit):
-    """Offer the points of a leaf to those targets of another that may be reached, given as bits."""
-    first = source * LEAF
-    while reached != 0:
-        i = lowest_bit(reached)
-        reached &= reached - 1
-        hits = compare_leaf(targets, leaf * LEAF * d + i, blocks, first * d, d, limit[i], squared)
-        while hits != 0:
-            j = lowest_bit(hits)
-            hits &= hits - 1
-            if squared[j] <= limit[i] and squared[j] < np.inf:
-                limit[i] = offer(near, which, i, k, squared[j], rows[first + j])
-
-
-@numbers
-def _largest(limit):
-    a = b = c = e = 0.0
-    for i in range(0, LEAF, 4):
-        a, b = max(a, limit[i]), max(b, limit[i + 1])
-        c, e = max(c, limit[i + 2]), max(e, limit[i + 3])
-    return max(a, b, c, e)
-
-
-@numbers
-def query_tree(
-    start,
-    stop,
-    n,
-    d,
-    target_blocks,
-    target_rows,
-    blocks,
-    rows,
-    spans,
-    boxes,
-    k,
-    orders,
-    others,
-    distances,
-    indices,
-):
+def query_tree(start, stop, n, d, target_blocks, target_rows, blocks, rows, spans, boxes, k, *out):
     """Neighbours of the given orders (0 is the nearest) of the targets in some leaves of their own tree.
 
     One descent serves a leaf of targets: a box is visited if it is nearer than the farthest k-th candidate.
     With `others` both trees are the same, and no target is its own neighbour.
     """
-    squared, limit, least = np.empty(LEAF), np.empty(LEAF), np.empty(1)
-    near, which = np.empty((LEAF, k)), np.empty((LEAF, k), np.int64)
-    matrix, keys = np.empty(LEAF * LEAF), np.empty(LEAF * (min(k, SHORT) + 1))
-    stack, away = np.empty(64, np.int64), np.empty(64)
+    _query(
+        start, stop, n, d, target_blocks, target_rows, blocks, rows, spans, boxes, k, *out,
+        np.empty((LEAF, k)), np.empty((LEAF, k), int), np.empty(LEAF), np.empty(LEAF * LEAF),
+        np.empty(LEAF * (min(k, SHORT) + 1)), np.empty(64, int), np.empty(64),
+    )  # fmt: skip
+
+
+@kernel_of_numbers
+def _query(
+    start, stop, n, d, target_blocks, target_rows, blocks, rows, spans, boxes, k, orders, others, distances,
+    indices, near, which, limit, squared, keys, stack, away,
+):  # fmt: skip
     for leaf in range(start, stop):
-        first = leaf * LEAF
+        first, at = leaf * LEAF, leaf * LEAF * d
         count = min(LEAF, n - first)
-        limit[:count], limit[count:] = np.inf, -1.0
+        for i in range(LEAF):
+            limit[i] = np.inf if i < count else -1.0
         bound, first_leaf = np.inf, True
         depth = 1
         stack[0], away[0] = 0, 0.0
@@ -226,34 +204,37 @@ def query_tree(
             source, leaves = spans[v, 0], spans[v, 1]
             if leaves == 1:
                 if first_leaf:
-                    _fill(
-                        target_blocks, leaf, count, blocks, source, rows, others, d, matrix, keys, near,
+                    reached = _fill(
+                        target_blocks, leaf, count, blocks, source, rows, others, d, squared, keys, near,
                         which, k, limit,
                     )  # fmt: skip
                     first_leaf = False
                 else:
-                    reached = compare_box(target_blocks, leaf * LEAF * d, boxes, 2 * d * v, d, limit, least)
-                    _visit(
-                        target_blocks, leaf, reached, blocks, source, rows, d, squared, near, which, k, limit
+                    reached = compare_box(target_blocks, at, boxes, 2 * d * v, d, limit, away, depth)
+                while reached != 0:
+                    i = lowest_bit(reached)
+                    reached &= reached - 1
+                    hits = compare_leaf(
+                        target_blocks, at + i, blocks, source * LEAF * d, d, limit[i], squared
                     )
-                bound = _largest(limit)
+                    if others and source == leaf:
+                        hits &= ~(1 << i)
+                    while hits != 0:
+                        j = lowest_bit(hits)
+                        hits &= hits - 1
+                        if squared[j] <= limit[i] and squared[j] < np.inf:
+                            limit[i] = offer(near, which, i, k, squared[j], rows[source * LEAF + j])
+                bound = largest(limit)
                 continue
             left, right = v + 1, v + 2 * (leaves // 2)
-            at = leaf * LEAF * d
-            some_left = compare_box(target_blocks, at, boxes, 2 * d * left, d, limit, least)
-            to_left = least[0]
-            some_right = compare_box(target_blocks, at, boxes, 2 * d * right, d, limit, least)
-            to_right = least[0]
+            compare_box(target_blocks, at, boxes, 2 * d * right, d, limit, away, depth)
+            compare_box(target_blocks, at, boxes, 2 * d * left, d, limit, away, depth + 1)
+            stack[depth], stack[depth + 1] = right, left
             # The nearer comes on top; of two that touch the leaf, the one that holds it.
-            if to_left < to_right or (to_left == to_right and leaf < spans[right, 0]):
-                left, right, to_left, to_right = right, left, to_right, to_left
-                some_left, some_right = some_right, some_left
-            if some_left != 0:
-                stack[depth], away[depth] = left, to_left
-                depth += 1
-            if some_right != 0:
-                stack[depth], away[depth] = right, to_right
-                depth += 1
+            if away[depth] < away[depth + 1] or (away[depth] == away[depth + 1] and leaf >= spans[right, 0]):
+                stack[depth], stack[depth + 1] = left, right
+                away[depth], away[depth + 1] = away[depth + 1], away[depth]
+            depth += 2
         for i in range(count):
             report(near, which, i, k, target_rows[first + i], orders, distances, indices)
 

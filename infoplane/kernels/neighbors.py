@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from infoplane.kernels.brute_force import neighbors_of_targets
 from infoplane.kernels.jit import kernel, over_rows
-from infoplane.kernels.nearest import build_tree, number_of_leaves, query_tree
+from infoplane.kernels.nearest import bounding_boxes, build_tree, number_of_leaves, query_tree
 from infoplane.kernels.tiles import LEAF
 from infoplane.kernels.vectors import packed
 
@@ -131,13 +131,13 @@ class Neighbors:
         tree = self._tree
         mine = tree if others else _Tree.of(targets)
         over_rows(
-            query_tree, number_of_leaves(len(targets)), *targets.shape, mine.blocks.ravel(), mine.rows,
-            tree.blocks.ravel(), tree.rows, tree.spans, tree.boxes.ravel(), *out, grain=_LEAVES,
+            query_tree, number_of_leaves(len(targets)), *targets.shape, mine.blocks, mine.rows,
+            tree.blocks, tree.rows, tree.spans, tree.boxes, *out, grain=_LEAVES,
         )  # fmt: skip
 
 
 class _Tree(NamedTuple):
-    """A k-d tree: row numbers in its order, leaves and box of each node, coordinates of each leaf."""
+    """A k-d tree: row numbers in its order; leaves and box of each node; coordinates of each leaf."""
 
     rows: Rows
     spans: Rows
@@ -146,12 +146,10 @@ class _Tree(NamedTuple):
 
     @classmethod
     def of(cls, points: Array) -> _Tree:
-        (n, d), leaves = points.shape, number_of_leaves(len(points))
-        nodes, rows = 2 * leaves - 1, np.arange(n)
-        spans, boxes = np.empty((nodes, 2), dtype=np.int64), np.empty((nodes, 2, d))
-        blocks = np.empty((leaves, d, LEAF))
-        build_tree(points.copy(), rows, spans, boxes, blocks)
-        return cls(rows, spans, boxes, blocks)
+        points, rows = points.copy(), np.arange(len(points))
+        spans = np.empty((2 * number_of_leaves(len(points)) - 1, 2), dtype=np.int64)
+        build_tree(points, rows, spans)
+        return cls(rows, spans, bounding_boxes(points, spans).ravel(), packed(points, LEAF))
 
 
 def tree_pays(n: int, d: int) -> bool:

@@ -6,7 +6,6 @@ them, written as vectors for LLVM, come near the rate at which the machine multi
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from infoplane.kernels.vectors import INT, LONG, LONGS, PANEL, VECTOR, Code
+from infoplane.kernels.vectors import DOUBLE, LONG, LONGS, PANEL, VECTOR, Code
 
 # Targets of a tile; points of a leaf.
 TILE, LEAF = 4, 32
@@ -42,16 +41,19 @@ if numba.config.DISABLE_JIT:  # what is written for LLVM below, by NumPy
     def compare_leaf(targets: Any, at: int, sources: Any, start: int, d: int, limit: float, out: Any) -> int:
         """See below."""
         there = sources[start : start + LEAF * d].reshape(d, LEAF)
-        out[:] = np.square(there - targets[at + LEAF * np.arange(d)][:, None]).sum(axis=0)
-        return _bits(out <= limit)
+        out[:LEAF] = np.square(there - targets[at + LEAF * np.arange(d)][:, None]).sum(axis=0)
+        return _bits(out[:LEAF] <= limit)
 
-    def compare_box(targets: Any, at: int, boxes: Any, start: int, d: int, limit: Any, least: Any) -> int:
+    def compare_box(
+        targets: Any, at: int, boxes: Any, start: int, d: int, limit: Any, least: Any, place: int
+    ) -> int:
         """See below."""
         here = targets[at : at + LEAF * d].reshape(d, LEAF)
         low, high = boxes[start : start + 2 * d].reshape(2, d, 1)
         apart = np.square(np.maximum(np.maximum(low - here, here - high), 0.0)).sum(axis=0) * MARGIN
-        least[0] = apart.min()
-        return _bits(apart <= limit)
+        within = apart <= limit
+        least[place] = apart.min() if within.any() else np.inf
+        return _bits(within)
 
     def least_keys(
         targets: Any, at: int, sources: Any, start: int, d: int, size: int, own: int, k: int, matrix: Any,
@@ -66,9 +68,14 @@ if numba.config.DISABLE_JIT:  # what is written for LLVM below, by NumPy
         matrix.reshape(LEAF, LEAF)[:size, lanes] = squared
         found = np.minimum(squared, FARTHEST).view(np.int64) & -LEAF | np.arange(size)[:, None]
         table = keys.reshape(-1, LEAF)[: k + 1, lanes]
-        table[:] = np.sort(np.vstack([table, found.view(float)]), axis=0)[: k + 1]
+        nowhere = np.full_like(table, FARTHEST)
+        table[:] = np.sort(np.vstack([nowhere, found.view(float)]), axis=0)[: k + 1]
         clear = table.view(np.int64) & -LEAF
         return _bits((clear[1:] == clear[:-1]).any(axis=0))
+
+    def largest(limit: Any) -> float:
+        """See below."""
+        return float(limit.max())
 
     def place_of(key: float) -> int:
         """See below."""
@@ -130,16 +137,18 @@ else:
 
     @intrinsic
     def compare_box(
-        typing_context: Any, targets: Any, at: Any, boxes: Any, start: Any, d: Any, limit: Any, least: Any
-    ) -> Any:
+        typing_context: Any, targets: Any, at: Any, boxes: Any, start: Any, d: Any, limit: Any, least: Any,
+        place: Any,
+    ) -> Any:  # fmt: skip
         """Return the bits i of the targets of a leaf that are within their limits of a box.
 
-        The box is its least and its largest coordinates; `least[0]` is set to the smallest squared distance.
+        The box is its least and its largest coordinates; `least` is set at `place` to the
+        smallest squared distance, and to infinity if no target is within its limit.
         """
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             code = Code(context, builder, signature, arguments)
-            targets, at, boxes, start, d, limit, least = code.arguments
+            targets, at, boxes, start, d, limit, least, place = code.arguments
             zero, fused = llvmlite.ir.Constant(VECTOR, [0.0] * PANEL), ("contract",)
             lanes = range(0, LEAF, PANEL)
             sums = [cgutils.alloca_once_value(builder, zero) for _ in lanes]
@@ -155,17 +164,18 @@ else:
                     builder.store(builder.fadd(builder.load(total), square, flags=fused), total)
             margin = llvmlite.ir.Constant(VECTOR, [MARGIN] * PANEL)
             apart = [builder.fmul(builder.load(total), margin) for total in sums]
-            nearest = functools.reduce(lambda a, b: code.choose("<", a, b), apart)
-            numbers = [builder.extract_element(nearest, INT(i)) for i in range(PANEL)]
-            builder.store(functools.reduce(lambda a, b: code.choose("<", a, b), numbers), least)
-            return code.bits(
+            within = code.bits(
                 [
                     builder.fcmp_ordered("<=", value, code.vector(code.at(limit, lane)))
                     for lane, value in zip(lanes, apart, strict=True)
                 ]
             )
+            some = builder.icmp_unsigned("!=", within, LONG(0))
+            nearest = builder.select(some, code.extreme("<", apart), DOUBLE(math.inf))
+            builder.store(nearest, code.at(least, place))
+            return within
 
-        return _long(targets, _long, boxes, _long, _long, limit, least), generate
+        return _long(targets, _long, boxes, _long, _long, limit, least, _long), generate
 
     @intrinsic
     def least_keys(
@@ -187,6 +197,8 @@ else:
             farthest = llvmlite.ir.Constant(VECTOR, [FARTHEST] * PANEL)
             nowhere = llvmlite.ir.Constant(VECTOR, [math.inf] * PANEL)
             key = cgutils.alloca_once(builder, VECTOR)
+            with cgutils.for_range(builder, builder.add(k, LONG(1))) as ranks:
+                code.store(farthest, code.at(keys, builder.mul(ranks.index, LONG(LEAF)), lane))
             with cgutils.for_range(builder, size) as points:
                 there = code.at(sources, start, points.index)
                 ((squared,),) = code.squares(d, [there], [code.at(targets, at)], LEAF)
@@ -214,6 +226,17 @@ else:
         return _long(
             targets, _long, sources, _long, _long, _long, _long, _long, matrix, keys, _long
         ), generate
+
+    @intrinsic
+    def largest(typing_context: Any, limit: Any) -> Any:
+        """Largest of the limits of the targets of a leaf."""
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            code = Code(context, builder, signature, arguments)
+            vectors = [code.vector(code.at(code.arguments[0], lane)) for lane in range(0, LEAF, PANEL)]
+            return code.extreme(">", vectors)
+
+        return _double(limit), generate
 
     @intrinsic
     def place_of(typing_context: Any, key: Any) -> Any:

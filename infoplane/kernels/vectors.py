@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,19 +19,21 @@ DOUBLE, INT, LONG = llvmlite.ir.DoubleType(), llvmlite.ir.IntType(32), llvmlite.
 VECTOR, LONGS = llvmlite.ir.VectorType(DOUBLE, PANEL), llvmlite.ir.VectorType(LONG, PANEL)
 
 
-def packed(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points in panels of eight, each one row a dimension, with infinity in places without a point; flat.
+def packed(points: NDArray[np.float64], size: int = PANEL) -> NDArray[np.float64]:
+    """Points in panels, each one row a dimension, with infinity in places without a point; flat.
 
     Parameters
     ----------
     points : ndarray of shape (n, d)
         The points.
+    size : int, default 8
+        Points of a panel.
     """
     n, d = points.shape
-    panels = np.full((-(-n // PANEL), d, PANEL), np.inf)
-    whole = n // PANEL
-    panels[:whole] = points[: whole * PANEL].reshape(whole, PANEL, d).transpose(0, 2, 1)
-    panels[whole:, :, : n % PANEL] = points[whole * PANEL :].T
+    panels = np.full((-(-n // size), d, size), np.inf)
+    whole = n // size
+    panels[:whole] = points[: whole * size].reshape(whole, size, d).transpose(0, 2, 1)
+    panels[whole:, :, : n % size] = points[whole * size :].T
     return panels.ravel()
 
 
@@ -70,6 +73,12 @@ class Code:
     def choose(self, comparison: str, a: Any, b: Any) -> Any:
         """Return `a` where it compares so with `b`, else `b`."""
         return self.builder.select(self.builder.fcmp_ordered(comparison, a, b), a, b)
+
+    def extreme(self, comparison: str, vectors: Sequence[Any]) -> Any:
+        """Return the number of these vectors that compares so with all others."""
+        vector = functools.reduce(lambda a, b: self.choose(comparison, a, b), vectors)
+        numbers = [self.builder.extract_element(vector, INT(i)) for i in range(PANEL)]
+        return functools.reduce(lambda a, b: self.choose(comparison, a, b), numbers)
 
     def squares(self, d: Any, here: Any, there: Any, stride: int) -> list[list[Any]]:
         """Return sums over d dimensions of (vector at there − number at here)², for each of both."""
