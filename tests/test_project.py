@@ -26,7 +26,7 @@ FLOORS = {
         ],
         [
             "estimators.base", "estimators.kernel_density", "estimators.bandwidths",
-            "estimators.gaussian", "estimators.nearest_balls", "estimators.knn", "estimators.kde",
+            "estimators.grid_kernels", "estimators.gaussian", "estimators.nearest_balls", "estimators.knn", "estimators.kde",
             "estimators.edges", "estimators.robust_units", "estimators.spline_density",
             "estimators.logspline",
             "estimators.entropy_only", "estimators.spacing", "estimators.independent_axes",

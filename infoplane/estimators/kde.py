@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,20 @@ from infoplane.estimators.base import (
     evenly,
     least_rows,
 )
+from infoplane.estimators.grid_kernels import GridKernels
 from infoplane.estimators.kernel_density import LineKernels, PairKernels, ScoreField
+from infoplane.kernels.binning import GridTooLargeError
 from infoplane.sample import Sample
+
+_Number = TypeVar("_Number", float, Array)
 
 # Points over which the likelihood that chooses a bandwidth is averaged.
 _SELECTION_POINTS = 500
+# Factor on the likelihood bandwidth for the Fisher information, whose variance is known and taken away.
+_WIDENING = 1.3
+# From this many rows on a grid is faster than sums over pairs, in one dimension and in two.
+_GRID_ROWS = 5_000
+_GRID_DIMENSIONS = 2
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,12 @@ class KDE:
     J ⪰ Σ̂⁻¹ (Cramér–Rao) where it falls below. One dimension is binned and transformed in O(n log n); from
     d = 3 the bandwidths adapt as for the entropy.
 
+    From 5,000 rows on in one and two dimensions the kernels of both quantities are equal and summed on a grid
+    of an eighth of their bandwidth, in O(n log n), at all n points; two grids and a Richardson step take the
+    error of rounding away (2 to 12 % of a standard error are left; see `GridKernels`). H is then corrected
+    for the variance of f̂, by half the mean of Var f̂/f̂². Samples with tails too far for a grid of 2²⁴ nodes
+    (Cauchy in the plane) are left to sums over pairs.
+
     A Student t (ν = 4) of mass 1/n lies under the kernels and carries the tails.
 
     Weights enter into kernels, averages and V̂ (squared), and 1/Σ w_i² stands for n in the bandwidths. Of a
@@ -52,11 +68,12 @@ class KDE:
         leave-one-out likelihood, widened for the Fisher information by 1.6 (d = 1) or 1.3.
     max_points : int, default 20000
         Points at which a pair sum is evaluated at most (evenly spread over the sample's radii); all n are
-        always used as sources.
+        always used as sources. A grid evaluates at all n.
 
     Notes
     -----
-    Pair sums cost O(m n d) and, with the Jacobian, O(m n d²) in O(n + m d²) memory. Do not use it for
+    Pair sums cost O(m n d) and, with the Jacobian, O(m n d²) in O(n + m d²) memory; on a grid H and tr J of
+    10⁶ points take about a second in one dimension and 5 s in two, in under 0.5 GB. Do not use it for
     entropy above d ≈ 4 or for Fisher information above d ≈ 10: the smoothing bias takes over. J is biased
     low where the density has kinks or edges (Laplace −13 %, gamma(3) −20 % at n = 10⁴) or tails as heavy as
     Cauchy's (−20 % at n = 10⁵), and on densities with J = ∞ (uniform, exponential) it returns a finite number
@@ -103,8 +120,10 @@ class KDE:
         self._check(sample)
         # Dithered rows have the density that they were given; repeated ones have none below their step.
         rounding = sample.rounding if sample.mass.has_repeats else 0.0
-        kernels = PairKernels(sample.whitened, power=0.5, mass=sample.mass, rounding=rounding)
         reference = (4 / ((d + 2) * n)) ** (1 / (d + 4))
+        if grids := self._grids(sample, reference, 1.0, rounding):
+            return _grid_entropy(sample, grids)
+        kernels = PairKernels(sample.whitened, power=0.5, mass=sample.mass, rounding=rounding)
         h = self.bandwidth or kernels.likelihood_bandwidth(_selection(sample), reference)
         rows = evenly(sample.radial_order, self.max_points)
         log_density = kernels.log_density(sample.whitened[rows], rows, np.array([h]))[:, 0]
@@ -120,13 +139,18 @@ class KDE:
             At least max(5d, 20) distinct rows.
         """
         self._check(sample)
+        rows, coarser = np.arange(sample.n), None
         if sample.d == 1:
-            rows, field = np.arange(sample.n), self._line(sample).own_field()
+            field = self._line(sample).own_field()
+        elif grids := self._score_grids(sample):
+            field, coarser = (grid.own_field() for grid in grids)
         else:
             kernels, h = self._pairs(sample)
             rows = self._rows(sample)
             field = kernels.field(sample.whitened[rows], rows, h)
         correction, whitened = _rayleigh(field, sample.mass.share[rows])
+        if coarser is not None:
+            whitened = _extrapolated(whitened, _rayleigh(coarser, sample.mass.share)[1])
         matrix = sample.matrix_from_whitened(sample.covariance_shrinkage * admissible(whitened))
         metric = sample.whitener.T @ sample.whitener
         terms = bound_terms(field.score, field.jacobian, correction, metric)
@@ -149,6 +173,12 @@ class KDE:
             line = self._line(sample)
             own = line.own_field()
             score = own.score if points is None else line.field(points).score
+        elif grids := self._score_grids(sample):
+            own = grids[0].own_field()
+            score = own.score
+            if points is not None:
+                pairs = PairKernels(sample.whitened, mass=sample.mass)
+                score = pairs.score(points, None, grids[0].bandwidth)[0]
         else:
             kernels, h = self._pairs(sample)
             rows = self._rows(sample)
@@ -177,12 +207,51 @@ class KDE:
         kernels = PairKernels(sample.whitened, power, mass=sample.mass, rounding=sample.rounding)
         if self.bandwidth is not None:
             return kernels, self.bandwidth
-        reference = (4 / ((d + 4) * n)) ** (1 / (d + 6))
-        return kernels, 1.3 * kernels.likelihood_bandwidth(_selection(sample), reference)
+        reference = _score_reference(n, d)
+        return kernels, _WIDENING * kernels.likelihood_bandwidth(_selection(sample), reference)
+
+    def _score_grids(self, sample: Sample) -> tuple[GridKernels, GridKernels] | None:
+        reference = _score_reference(sample.mass.effective_n, sample.d)
+        return self._grids(sample, reference, _WIDENING, sample.rounding)
+
+    def _grids(
+        self, sample: Sample, reference: float, widening: float, rounding: float
+    ) -> tuple[GridKernels, GridKernels] | None:
+        """Kernels on a grid and on one half as fine, where there are enough rows for it and it holds them."""
+        if sample.d > _GRID_DIMENSIONS or sample.n < _GRID_ROWS:
+            return None
+        z, mass = sample.whitened, sample.mass
+        try:
+            fine = GridKernels(
+                z, self.bandwidth, reference=reference, widening=widening, mass=mass, rounding=rounding
+            )
+        except GridTooLargeError:
+            return None
+        return fine, GridKernels(z, fine.bandwidth, reference=reference, mass=mass, coarseness=2)
 
     def _rows(self, sample: Sample) -> NDArray[np.intp]:
         # The Jacobians of all points are held at once, in at most 160 MB.
         return evenly(sample.radial_order, min(self.max_points, 20_000_000 // sample.d**2))
+
+
+def _score_reference(n: float, d: int) -> float:
+    """Bandwidth for gradients of a normal density."""
+    return float((4 / ((d + 4) * n)) ** (1 / (d + 6)))
+
+
+def _grid_entropy(sample: Sample, grids: tuple[GridKernels, GridKernels]) -> EntropyFit:
+    terms = []
+    for grid in grids:
+        log_density, variance = grid.own_log_density()
+        terms.append(-log_density - variance / 2)
+    value, error, influence = sample.mass.average(terms[0])
+    value = _extrapolated(value, float(sample.mass.share @ terms[1]))
+    return EntropyFit(sample.log_volume + value, error, influence)
+
+
+def _extrapolated(fine: _Number, coarse: _Number) -> _Number:
+    """Richardson's step, from two grids to one that is infinitely fine."""
+    return (4 * fine - coarse) / 3
 
 
 def _selection(sample: Sample) -> NDArray[np.intp]:

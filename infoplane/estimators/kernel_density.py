@@ -223,7 +223,7 @@ class PairKernels:
         jacobian /= h**2
         variance /= h**2
         log_kernel = log_sum - self._log_norm(own) - d * math.log(h)
-        return _with_background(
+        return with_background(
             targets, log_kernel, score, jacobian, variance, self._mass.effective_n,
             weights=None if own is None else self._mass.share[own],
         )  # fmt: skip
@@ -366,7 +366,7 @@ class LineKernels:
         variance = (wwuu - 2 * score * wwu + score**2 * ww) / (2 * h * math.sqrt(math.pi)) / w**2
         variance = np.clip(variance, 0.0, score**2 + 1 / h**2)
         log_kernel = np.where(empty, -np.inf, np.log(w)) - np.log1p(-unit)
-        field = _with_background(
+        field = with_background(
             binned.values[at, None], log_kernel, score[:, None], jacobian[:, None, None],
             variance[:, None, None], n, weights=share,
         )  # fmt: skip
@@ -454,13 +454,30 @@ def _kernel_share(log_kernel: Array, log_base: Array, n: float) -> Array:
     return share
 
 
-def _with_background(
+def with_background(
     z: Array, log_kernel: Array, score: Array, jacobian: Array, variance: Array, n: float,
     weights: Array | None = None,
 ) -> ScoreField:  # fmt: skip
     """Mix the background into a kernel score field; the variance is averaged over the targets.
 
     For f = Σ p_c f_c with posterior weights p: s = Σ p s_c, ∇s + ssᵀ = Σ p (∇s_c + s_c s_cᵀ).
+
+    Parameters
+    ----------
+    z : ndarray of shape (m, d)
+        The targets.
+    log_kernel : ndarray of shape (m,)
+        Log density of the kernels.
+    score : ndarray of shape (m, d)
+        Its gradient.
+    jacobian : ndarray of shape (m, d, d)
+        The Jacobian of that.
+    variance : ndarray of shape (m, d, d)
+        The sampling covariance of the gradient.
+    n : float
+        Effective number of observations.
+    weights : ndarray of shape (m,), optional
+        Of the targets in the average of the variance.
     """
     log_base, base_score, base_jacobian = student_background(z)
     p = _kernel_share(log_kernel, log_base, n)
