@@ -15,6 +15,7 @@ from infoplane.estimators import (
     Stack,
     WeightedKNN,
 )
+from infoplane.histogram import Histogram
 from infoplane.kernels.jit import get_num_threads, set_num_threads
 from infoplane.measures import (
     entropy,
@@ -29,7 +30,7 @@ from infoplane.trajectory import Trajectory, windows
 __all__ = [
     "entropy", "entropy_power", "fisher_information", "fisher_trace", "fisher_shannon", "score",
     "mutual_information", "conditional_entropy", "conditional_mutual_information",
-    "windows", "Estimate", "FisherShannonPoint", "Trajectory",
+    "windows", "Histogram", "Estimate", "FisherShannonPoint", "Trajectory",
     "Estimator", "Gaussian", "KNN", "KDE", "Spacing", "LogSpline", "Copula",
     "WeightedKNN", "Stack", "Bound",
     "set_num_threads", "get_num_threads",

@@ -149,7 +149,7 @@ def entropy_estimate(
         d=sample.d,
         bound=fit.bound,
         skewness=fit.skewness,
-        bias=partial(_bias_of_entropy, estimator, sample, fit.value, unit),
+        bias=_known_by(partial(_bias_of_entropy, estimator, sample, fit.value, unit), sample),
     )
     return estimate, fit
 
@@ -176,7 +176,7 @@ def trace_estimate(method: str | Estimator, sample: Sample) -> tuple[Estimate, F
         positive=True,
         bound=fit.bound,
         skewness=fit.skewness,
-        bias=partial(_bias_of_trace, estimator, sample, trace),
+        bias=_known_by(partial(_bias_of_trace, estimator, sample, trace), sample),
     )
     return estimate, fit
 
@@ -219,6 +219,11 @@ def _entropy_fit(method: str | Estimator, sample: Sample) -> tuple[Estimator, En
     else:
         estimator = KDE()
     return estimator, estimator.entropy(sample)
+
+
+def _known_by(bias: Callable[[], float], sample: Sample) -> Callable[[], float] | None:
+    """The way to a bias, if there is one: of a histogram's rows no halves can be taken, only of its cells."""
+    return bias if sample.cells is None else None
 
 
 @on_one_blas_thread

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -87,6 +87,8 @@ class Sample:
         Widths of the noise that resolved ties, column by column; 0 without.
     name : str
         The argument's name in messages.
+    cells : ndarray of shape (d,), optional
+        Widths of the cells of which the rows are the centres, if they are.
     """
 
     values: Array
@@ -97,6 +99,29 @@ class Sample:
     mass: Mass
     widths: Array
     name: str = "x"
+    cells: Array | None = None
+
+    @classmethod
+    def of_cells(cls, values: Array, counts: Array, widths: Array, *, name: str = "x") -> Sample:
+        """Take the cells of a histogram for a sample, of rows that were rounded to their centres.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n, d)
+            Centres of the cells that are not empty.
+        counts : ndarray of shape (n,)
+            How many rows lie in each.
+        widths : ndarray of shape (d,)
+            Of the cells.
+        name : str, default "x"
+            How error messages call the sample.
+
+        Raises
+        ------
+        DegenerateSampleError, ValueError
+            As in `of`.
+        """
+        return replace(cls.of(values, name=name, counts=counts), cells=widths)
 
     @classmethod
     def of(
@@ -198,6 +223,14 @@ class Sample:
         return (n - self.d - 2) / (n - 1)
 
     @lazy
+    def coarser(self) -> Array:
+        """The whitened sample, with the rows of cells moved to the centres of cells twice as wide."""
+        if self.cells is None:
+            return self.whitened
+        wide = 2 * self.cells
+        return self.to_whitened((np.floor(self.values / wide) + 0.5) * wide)
+
+    @lazy
     def radial_order(self) -> NDArray[np.intp]:
         """Row numbers by distance from the center in whitened units.
 
@@ -297,8 +330,8 @@ class Sample:
         DegenerateSampleError
             If a row was seen several times, but its values lie on no lattice or on too coarse a one.
         """
-        widths = self.widths.copy()
-        for j, column in enumerate(self.values.T if self.mass.has_repeats else ()):
+        widths = self.widths.copy() if self.cells is None else self.cells
+        for j, column in enumerate(self.values.T if self.mass.has_repeats and self.cells is None else ()):
             width = resolution(column)
             if width is None:
                 raise DegenerateSampleError(
@@ -312,7 +345,7 @@ class Sample:
 
     @lazy
     def _tie_report(self) -> str | None:
-        return tie_report(self.values, self.whitened, self.mass)
+        return tie_report(self.values, self.whitened, self.mass, rounded=self.cells is not None)
 
 
 def _resolved(values: Array, ties: str, rng: Any, mass: Mass, name: str) -> tuple[Array, Array]:

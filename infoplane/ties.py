@@ -46,7 +46,7 @@ def repeated_rows(values: Array) -> int:
     return 0 if rows.size == 0 else len(rows) - len(np.unique(rows, axis=0))
 
 
-def tie_report(values: Array, whitened: Array, mass: Mass) -> str | None:
+def tie_report(values: Array, whitened: Array, mass: Mass, *, rounded: bool = False) -> str | None:
     """What is tied in a sample, for a message, or None.
 
     Parameters
@@ -55,6 +55,8 @@ def tie_report(values: Array, whitened: Array, mass: Mass) -> str | None:
         The rows as given, and centred and scaled.
     mass : Mass
         What the rows count; single columns may have ties where rows are known to be rounded.
+    rounded : bool, default False
+        Whether they are, even if none was seen twice.
     """
     n, d = values.shape
     repeated = repeated_rows(values)
@@ -63,7 +65,7 @@ def tie_report(values: Array, whitened: Array, mass: Mass) -> str | None:
     coinciding = repeated_rows(whitened)
     if coinciding:
         return f"spans so many orders of magnitude that {coinciding} rows coincide once it is centred"
-    if d == 1 or mass.has_repeats:
+    if d == 1 or rounded or mass.has_repeats:
         return None
     for j, column in enumerate(values.T):
         _, counts = np.unique(column, return_counts=True)

@@ -26,7 +26,8 @@ FLOORS = {
         ],
         [
             "estimators.base", "estimators.kernel_density", "estimators.bandwidths",
-            "estimators.grid_kernels", "estimators.gaussian", "estimators.nearest_balls", "estimators.knn", "estimators.kde",
+            "estimators.grid_kernels",
+            "estimators.gaussian", "estimators.nearest_balls", "estimators.knn", "estimators.kde",
             "estimators.edges", "estimators.robust_units", "estimators.spline_density",
             "estimators.logspline",
             "estimators.entropy_only", "estimators.spacing", "estimators.independent_axes",
@@ -38,7 +39,7 @@ FLOORS = {
         ],
         ["methods"],
         [
-            "measures", "dependence", "trajectory",
+            "histogram", "measures", "dependence", "trajectory",
             "distributions.base", "distributions.location_scale", "distributions.normal",
             "distributions.student", "distributions.symmetric", "distributions.positive",
             "distributions.bounded", "distributions.quadrature", "distributions.product",

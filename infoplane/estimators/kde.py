@@ -227,7 +227,8 @@ class KDE:
             )
         except GridTooLargeError:
             return None
-        return fine, GridKernels(z, fine.bandwidth, reference=reference, mass=mass, coarseness=2)
+        # Of the cells of a histogram the rounding to cells is taken away too.
+        return fine, GridKernels(sample.coarser, fine.bandwidth, reference=reference, mass=mass, coarseness=2)
 
     def _rows(self, sample: Sample) -> NDArray[np.intp]:
         # The Jacobians of all points are held at once, in at most 160 MB.
