@@ -1,5 +1,6 @@
 """Fisher information and entropy power from samples, with standard errors, in one plane."""
 
+from infoplane.blocks import Blocks
 from infoplane.dependence import conditional_entropy, conditional_mutual_information, mutual_information
 from infoplane.errors import DegenerateSampleError, InfoplaneWarning
 from infoplane.estimate import Estimate, FisherShannonPoint
@@ -32,7 +33,7 @@ __all__ = [
     "mutual_information", "conditional_entropy", "conditional_mutual_information",
     "windows", "Histogram", "Estimate", "FisherShannonPoint", "Trajectory",
     "Estimator", "Gaussian", "KNN", "KDE", "Spacing", "LogSpline", "Copula",
-    "WeightedKNN", "Stack", "Bound",
+    "WeightedKNN", "Stack", "Bound", "Blocks",
     "set_num_threads", "get_num_threads",
     "DegenerateSampleError", "InfoplaneWarning",
 ]  # fmt: skip

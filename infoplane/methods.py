@@ -140,7 +140,7 @@ def entropy_estimate(
     fit : EntropyFit
         In nats.
     """
-    estimator, fit = _entropy_fit(method, sample)
+    estimator, fit = entropy_fit(method, sample)
     estimate = Estimate(
         fit.value / unit,
         standard_error=fit.standard_error / unit,
@@ -209,7 +209,16 @@ def point_estimate(
     return FisherShannonPoint.from_estimates(h, fisher.matrix, trace, covariance=shared)
 
 
-def _entropy_fit(method: str | Estimator, sample: Sample) -> tuple[Estimator, EntropyFit]:
+def entropy_fit(method: str | Estimator, sample: Sample) -> tuple[Estimator, EntropyFit]:
+    """The entropy, and the estimator that found it.
+
+    Parameters
+    ----------
+    method : str or Estimator
+        "auto", a name or an estimator.
+    sample : Sample
+        The data.
+    """
     if method == "auto" and sample.mass.alike:
         return BestEntropy().best(sample)
     if method != "auto":
@@ -228,13 +237,29 @@ def _known_by(bias: Callable[[], float], sample: Sample) -> Callable[[], float] 
 
 @on_one_blas_thread
 def _bias_of_entropy(estimator: Estimator, sample: Sample, value: float, unit: float) -> float:
-    """Bias of H from that of halves, for one that falls like n^{-2/d}, as that of nearest neighbours does."""
     halves = [estimator.entropy(half).value for half in sample.halves()]
-    return (float(np.mean(halves)) - value) / (2 ** (2 / sample.d) - 1) / unit
+    return extrapolated_bias("entropy", value, halves, sample.d) / unit
 
 
 @on_one_blas_thread
 def _bias_of_trace(estimator: Estimator, sample: Sample, value: float) -> float:
-    """Bias of tr J from that of halves, for one that falls as slowly as it does at a kink."""
     halves = [float(np.trace(estimator.fisher(half).matrix)) for half in sample.halves()]
-    return (float(np.mean(halves)) - value) / (2**_FISHER_RATE - 1)
+    return extrapolated_bias("fisher", value, halves, sample.d)
+
+
+def extrapolated_bias(quantity: str, value: float, halves: list[float], d: int) -> float:
+    """Bias from that of halves, for one that falls like n^{−r}.
+
+    Parameters
+    ----------
+    quantity : {"entropy", "fisher"}
+        H, where r = 2/d as for nearest neighbours, or tr J, where r = 1/5 as at a kink, the slowest met.
+    value : float
+        From all rows.
+    halves : list of float
+        From halves of them.
+    d : int
+        Number of dimensions.
+    """
+    rate = 2 / d if quantity == "entropy" else _FISHER_RATE
+    return (float(np.mean(halves)) - value) / (2**rate - 1)

@@ -39,7 +39,7 @@ FLOORS = {
         ],
         ["methods"],
         [
-            "histogram", "measures", "dependence", "trajectory",
+            "histogram", "blocks", "dask_arrays", "measures", "dependence", "trajectory",
             "distributions.base", "distributions.location_scale", "distributions.normal",
             "distributions.student", "distributions.symmetric", "distributions.positive",
             "distributions.bounded", "distributions.quadrature", "distributions.product",
