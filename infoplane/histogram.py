@@ -393,8 +393,9 @@ def _exponents(spacing: ArrayLike, d: int) -> NDArray[np.int64]:
 
 def _tallied(cells: Whole, counts: Whole | None) -> tuple[Whole, Whole]:
     """Distinct cells in lexicographic order, and the sum of counts (of ones) in each."""
-    low = cells.min(axis=0)
-    spans = [int(span) for span in cells.max(axis=0) - low + 1]
+    # Column by column, as extremes of many short rows take ten times as long.
+    low = np.array([column.min() for column in cells.T])
+    spans = [int(column.max()) - int(first) + 1 for column, first in zip(cells.T, low, strict=True)]
     places = cells - low
     labels = None
     if math.prod(spans) >= _FARTHEST:

@@ -19,6 +19,7 @@ from infoplane.methods import (
     point_estimate,
     trace_estimate,
     unit_of,
+    with_rtol,
 )
 from infoplane.sample import Sample, as_points
 
@@ -35,6 +36,7 @@ def entropy(
     counts: ArrayLike | None = None,
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
+    rtol: float | None = None,
 ) -> Estimate:
     """Differential entropy H = −E log f(X), in nats.
 
@@ -62,7 +64,10 @@ def entropy(
         Rounded data have ties, and no density. "dither" adds uniform noise as wide as the rounding step,
         which it finds, to every column with ties; it is an error if the ties are not due to rounding.
     rng : numpy.random.Generator or int, optional
-        Source of that noise, or its seed; required by "dither".
+        Source of that noise, and of random points and blocks, or a seed; required by "dither".
+    rtol : float, optional
+        Relative standard error of the entropy power and of tr J that is enough, for "kde" in d ≥ 3: pairs are
+        summed at as many random points as that takes, drawn by `rng`. By default at 20,000 points at most.
 
     Returns
     -------
@@ -111,6 +116,7 @@ def entropy(
     1.4193 ± 0.0071 (spacing, n=10000)
     """
     unit = unit_of(base)
+    method = with_rtol(method, rtol, rng)
     if is_dask(x):
         return _dask_sample(x, method, weights, counts, ties, rng).entropy(base)
     sample = _sample(x, method, weights, counts, ties, rng)
@@ -126,6 +132,7 @@ def entropy_power(
     counts: ArrayLike | None = None,
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
+    rtol: float | None = None,
 ) -> Estimate:
     """Entropy power N = exp(2H/d)/(2πe), in squared units of the data.
 
@@ -144,6 +151,8 @@ def entropy_power(
         What becomes of rounded data, as in `entropy`.
     rng : numpy.random.Generator or int, optional
         Source of noise for "dither".
+    rtol : float, optional
+        What precision is enough for "kde", as in `entropy`.
 
     Returns
     -------
@@ -172,6 +181,7 @@ def entropy_power(
     >>> entropy_power(x)
     4.003 ± 0.057 (spacing, n=10000)
     """
+    method = with_rtol(method, rtol, rng)
     if is_dask(x):
         return _dask_sample(x, method, weights, counts, ties, rng).entropy_power()
     sample = _sample(x, method, weights, counts, ties, rng)
@@ -187,6 +197,7 @@ def fisher_information(
     counts: ArrayLike | None = None,
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
+    rtol: float | None = None,
 ) -> Array:
     """Fisher information matrix J = E[s sᵀ], s = ∇ log f(X), in inverse squared units of the data.
 
@@ -209,6 +220,8 @@ def fisher_information(
         What becomes of rounded data, as in `entropy`.
     rng : numpy.random.Generator or int, optional
         Source of noise for "dither".
+    rtol : float, optional
+        What precision is enough for "kde", as in `entropy`.
 
     Returns
     -------
@@ -242,6 +255,7 @@ def fisher_information(
     array([[ 1., -1.],
            [-1.,  2.]])
     """
+    method = with_rtol(method, rtol, rng)
     if is_dask(x):
         return _dask_sample(x, method, weights, counts, ties, rng).fisher_information()
     sample = _sample(x, method, weights, counts, ties, rng)
@@ -257,6 +271,7 @@ def fisher_trace(
     counts: ArrayLike | None = None,
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
+    rtol: float | None = None,
 ) -> Estimate:
     """Trace of the Fisher information matrix, tr J = E|∇ log f(X)|², in inverse squared units of the data.
 
@@ -274,6 +289,8 @@ def fisher_trace(
         What becomes of rounded data, as in `entropy`.
     rng : numpy.random.Generator or int, optional
         Source of noise for "dither".
+    rtol : float, optional
+        What precision is enough for "kde", as in `entropy`.
 
     Returns
     -------
@@ -302,6 +319,7 @@ def fisher_trace(
     >>> abs(j - 1 / 3) < 3 * j.standard_error
     True
     """
+    method = with_rtol(method, rtol, rng)
     if is_dask(x):
         return _dask_sample(x, method, weights, counts, ties, rng).fisher_trace()
     sample = _sample(x, method, weights, counts, ties, rng)
@@ -317,6 +335,7 @@ def fisher_shannon(
     counts: ArrayLike | None = None,
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
+    rtol: float | None = None,
 ) -> FisherShannonPoint:
     """Place of a sample in the Fisher–Shannon plane: H, N, J, tr J and the product N·tr J/d.
 
@@ -332,6 +351,8 @@ def fisher_shannon(
         What becomes of rounded data, as in `entropy`.
     rng : numpy.random.Generator or int, optional
         Source of noise for "dither".
+    rtol : float, optional
+        What precision is enough for "kde", as in `entropy`.
 
     Returns
     -------
@@ -365,6 +386,7 @@ def fisher_shannon(
     >>> abs(point.product - 1) < 3 * point.product.standard_error + 0.03
     True
     """
+    method = with_rtol(method, rtol, rng)
     if is_dask(x):
         return _dask_sample(x, method, weights, counts, ties, rng).fisher_shannon()
     sample = _sample(x, method, weights, counts, ties, rng)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -77,6 +78,34 @@ def estimator_of(method: str | Estimator, *, also: tuple[str, ...] = ()) -> Esti
     if isinstance(method, type) or not isinstance(method, Estimator):
         raise TypeError(f"`method` must be a name or an estimator such as KNN(k=3), got {method!r}")
     return method
+
+
+def with_rtol(
+    method: str | Estimator, rtol: float | None, rng: np.random.Generator | int | None
+) -> str | Estimator:
+    """The method, told how precise a sum over pairs must be.
+
+    Parameters
+    ----------
+    method : str or Estimator
+        "kde" or a `KDE`, unless `rtol` is None.
+    rtol : float or None
+        Relative standard error that is enough.
+    rng : numpy.random.Generator, int or None
+        Of the choice of points; None for the estimator's own seed.
+
+    Raises
+    ------
+    ValueError
+        If the method has no sums over pairs.
+    """
+    if rtol is None:
+        return method
+    estimator = None if method == "auto" else estimator_of(method)
+    if not isinstance(estimator, KDE):
+        raise ValueError(f"`rtol` is for method 'kde', got method {method!r}")
+    seed = estimator.seed if rng is None else int(np.random.default_rng(rng).integers(2**32))
+    return replace(estimator, rtol=rtol, seed=seed)
 
 
 def unit_of(base: float | None) -> float:

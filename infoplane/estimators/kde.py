@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,12 +23,15 @@ from infoplane.estimators.base import (
 from infoplane.estimators.grid_kernels import GridKernels
 from infoplane.estimators.kernel_density import LineKernels, PairKernels, ScoreField
 from infoplane.kernels.binning import GridTooLargeError
+from infoplane.mass import Average
 from infoplane.sample import Sample
 
 _Number = TypeVar("_Number", float, Array)
 
 # Points over which the likelihood that chooses a bandwidth is averaged.
 _SELECTION_POINTS = 500
+# Points that tell how many a tolerance takes, and how many times that, as their spread is not known exactly.
+_PILOT_POINTS, _SAFETY = 1000, 1.2
 # Factor on the likelihood bandwidth for the Fisher information, whose variance is known and taken away.
 _WIDENING = 1.3
 # From this many rows on a grid is faster than sums over pairs, in one dimension and in two.
@@ -69,6 +73,12 @@ class KDE:
     max_points : int, default 20000
         Points at which a pair sum is evaluated at most (evenly spread over the sample's radii); all n are
         always used as sources. A grid evaluates at all n.
+    rtol : float, optional
+        Relative standard error of the entropy power and of tr J that is enough. Pair sums are then evaluated
+        at random points, instead of at `max_points`: a thousand first, which tell how many it takes, and at
+        most all n (or 2·10⁷/d² for the Fisher information). The standard error counts that they are few.
+    seed : int, default 0
+        Of the choice of those points.
 
     Notes
     -----
@@ -96,12 +106,16 @@ class KDE:
 
     bandwidth: float | None = None
     max_points: int = 20_000
+    rtol: float | None = None
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if self.bandwidth is not None and not (math.isfinite(self.bandwidth) and self.bandwidth > 0):
             raise ValueError(f"`bandwidth` must be a positive number, got {self.bandwidth!r}")
         if self.max_points < 1:
             raise ValueError(f"`max_points` must be positive, got {self.max_points!r}")
+        if self.rtol is not None and not (math.isfinite(self.rtol) and self.rtol > 0):
+            raise ValueError(f"`rtol` must be a positive number, got {self.rtol!r}")
 
     @property
     def name(self) -> str:
@@ -125,9 +139,14 @@ class KDE:
             return _grid_entropy(sample, grids)
         kernels = PairKernels(sample.whitened, power=0.5, mass=sample.mass, rounding=rounding)
         h = self.bandwidth or kernels.likelihood_bandwidth(_selection(sample), reference)
-        rows = evenly(sample.radial_order, self.max_points)
-        log_density = kernels.log_density(sample.whitened[rows], rows, np.array([h]))[:, 0]
-        value, error, influence = sample.mass.average(-log_density, rows)
+
+        def average(rows: NDArray[np.intp]) -> Average:
+            log_density = kernels.log_density(sample.whitened[rows], rows, np.array([h]))[:, 0]
+            return sample.mass.average(-log_density, rows)
+
+        # N = exp(2H/d)/(2πe).
+        enough = None if self.rtol is None else self._enough(sample, average, 0.5 * d * self.rtol)
+        value, error, influence = average(self._points(sample, enough, sample.n))
         return EntropyFit(sample.log_volume + value, error, influence)
 
     def fisher(self, sample: Sample) -> FisherFit:
@@ -145,16 +164,12 @@ class KDE:
         elif grids := self._score_grids(sample):
             field, coarser = (grid.own_field() for grid in grids)
         else:
-            kernels, h = self._pairs(sample)
-            rows = self._rows(sample)
-            field = kernels.field(sample.whitened[rows], rows, h)
+            rows, field = self._pair_field(sample, *self._pairs(sample))
         correction, whitened = _rayleigh(field, sample.mass.share[rows])
         if coarser is not None:
             whitened = _extrapolated(whitened, _rayleigh(coarser, sample.mass.share)[1])
         matrix = sample.matrix_from_whitened(sample.covariance_shrinkage * admissible(whitened))
-        metric = sample.whitener.T @ sample.whitener
-        terms = bound_terms(field.score, field.jacobian, correction, metric)
-        _, error, influence = sample.mass.average(terms, rows)
+        _, error, influence = _trace_average(sample, rows, field, correction)
         return FisherFit(matrix, error, influence)
 
     def score(self, sample: Sample, points: Array | None) -> Array:
@@ -181,8 +196,7 @@ class KDE:
                 score = pairs.score(points, None, grids[0].bandwidth)[0]
         else:
             kernels, h = self._pairs(sample)
-            rows = self._rows(sample)
-            own = kernels.field(sample.whitened[rows], rows, h)
+            rows, own = self._pair_field(sample, kernels, h)
             if points is not None:
                 score = kernels.score(points, None, h)[0]
             elif rows.size == sample.n:
@@ -230,9 +244,47 @@ class KDE:
         # Of the cells of a histogram the rounding to cells is taken away too.
         return fine, GridKernels(sample.coarser, fine.bandwidth, reference=reference, mass=mass, coarseness=2)
 
-    def _rows(self, sample: Sample) -> NDArray[np.intp]:
+    def _pair_field(
+        self, sample: Sample, kernels: PairKernels, h: float
+    ) -> tuple[NDArray[np.intp], ScoreField]:
+        """The score field at some or all rows, and which."""
+
+        def average(rows: NDArray[np.intp]) -> Average:
+            field = kernels.field(sample.whitened[rows], rows, h)
+            return _trace_average(sample, rows, field, _rayleigh(field, sample.mass.share[rows])[0])
+
+        enough = None if self.rtol is None else self._enough(sample, average, self.rtol, relative=True)
         # The Jacobians of all points are held at once, in at most 160 MB.
-        return evenly(sample.radial_order, min(self.max_points, 20_000_000 // sample.d**2))
+        rows = self._points(sample, enough, 20_000_000 // sample.d**2)
+        return rows, kernels.field(sample.whitened[rows], rows, h)
+
+    def _points(self, sample: Sample, enough: int | None, most: int) -> NDArray[np.intp]:
+        """The rows at which a pair sum is evaluated."""
+        if enough is None:
+            return evenly(sample.radial_order, min(self.max_points, most))
+        # From the radial order, so that they do not depend on the order or the coordinates of the rows.
+        order = np.random.default_rng(self.seed).permutation(sample.n)[: min(enough, most)]
+        return sample.radial_order[order]
+
+    def _enough(
+        self,
+        sample: Sample,
+        average: Callable[[NDArray[np.intp]], Average],
+        tolerance: float,
+        *,
+        relative: bool = False,
+    ) -> int:
+        """Number of random points whose mean has a standard error of the tolerance, from that of a few."""
+        few = min(_PILOT_POINTS, sample.n)
+        value, error, _ = average(self._points(sample, few, sample.n))
+        wanted = tolerance * abs(value) if relative else tolerance
+        return min(max(few, math.ceil(_SAFETY * few * (error / wanted) ** 2)), sample.n)
+
+
+def _trace_average(sample: Sample, rows: NDArray[np.intp], field: ScoreField, correction: Array) -> Average:
+    """Mean of the terms of the trace at some rows, in original units."""
+    metric = sample.whitener.T @ sample.whitener
+    return sample.mass.average(bound_terms(field.score, field.jacobian, correction, metric), rows)
 
 
 def _score_reference(n: float, d: int) -> float:
