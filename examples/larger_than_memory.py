@@ -19,7 +19,7 @@ from dask.utils import parse_bytes
 from infoplane import Blocks, entropy, fisher_shannon
 from infoplane.distributions import Normal, Product, StudentT
 
-CHUNK = 2_000_000
+CHUNK = 1_000_000
 
 
 def peak() -> float:

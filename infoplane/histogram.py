@@ -22,7 +22,7 @@ Whole = NDArray[np.int64]
 _FINENESS = {1: 2**13, 2: 2**8}
 _FIRST_ROWS = 1000
 # Rows that are sorted into cells at a time, and that are gathered before they are added to the others.
-_ROWS = 2**20
+_ROWS = 2**18
 _GATHERED = 2**18
 # Numbers of cells must leave room for their differences.
 _FARTHEST = 2**60

@@ -21,15 +21,16 @@ Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
 
 # Grid steps in a bandwidth: in the least one while it is searched for, and in the one that is used, where the
-# second figure is for samples that reach too far for the first. At 2.5 a transform loses 4e-14 of the peak.
-_STEPS_WHILE_SEARCHING, _STEPS_AT_LAST = 2.5, (8.0, 4.0)
+# later figures are for samples that reach too far for the first. At 2.5 a transform loses 4e-14 of the peak.
+_STEPS_WHILE_SEARCHING, _STEPS_AT_LAST = 2.5, (8.0, 4.0, 2.5)
 # Bandwidths beyond which a kernel is below the rounding of a transform.
 _REACH = 8.0
 # Below this share of one kernel's height, or of the highest sum, a sum is rounding noise: there the
 # background rules.
 _NOISE, _ROUNDING = 1e-9, 1e-12
-# The search for a bandwidth, relative to the reference; at its lower end it starts anew, so often, below.
-_LOWEST, _HIGHEST = 0.35, 2.0
+# The search for a bandwidth, relative to the reference, where the second figure is for samples that reach too
+# far; at its lower end it starts anew, so often, below.
+_LOWEST, _LOWEST_OF_FAR, _HIGHEST = 0.35, 0.6, 2.0
 _REFINEMENTS = 8
 # Least bandwidth of rounded data in units of their step (see `kernel_density`).
 _STEPS = 0.6
@@ -53,10 +54,10 @@ class LogDensities(NamedTuple):
 class GridKernels:
     """Equal kernels at the rows of `z`, binned; the statistics of `PairKernels` in O(n log n).
 
-    Rows are rounded to a grid of step δ = h/8, or h/4 if they reach far. Rounding acts like noise of variance
-    δ²/12 along each axis: a statistic T differs from that of the sample by c δ² + O(δ⁴) and a random part of
-    mean zero. With `coarseness=2`, rounded to 2δ, the former is four times as large, and Richardson's
-    (4 T₁ − T₂)/3 is without it. What is left was 2 to 12 % of a standard error, for H and J.
+    Rows are rounded to a grid of step δ = h/8, to h/2.5 at worst if they reach far. Rounding acts like noise
+    of variance δ²/12 along each axis: a statistic T differs from that of the sample by c δ² + O(δ⁴) and a random
+    part of mean zero. With `coarseness=2`, rounded to 2δ, the former is four times as large, and Richardson's
+    (4 T₁ − T₂)/3 is without it. At h/8 what is left was 2 to 12 % of a standard error, for H and J.
 
     Parameters
     ----------
@@ -166,23 +167,33 @@ class GridKernels:
         least = _STEPS * rounding
         for _ in range(_REFINEMENTS):
             start = max(start, least / _LOWEST)
-            low = _LOWEST * start
-            grid = self._binned(low / _STEPS_WHILE_SEARCHING, 1.3 * _HIGHEST * start, 1)
+            grid, low = self._for_search(start)
             best = best_bandwidth(
                 lambda hs, grid=grid: np.array([self._likelihood(grid, h) for h in hs]),  # type: ignore[misc]
-                start, low=_LOWEST, high=_HIGHEST, floor=low,
+                start, low=low / start, high=_HIGHEST, floor=low,
             )  # fmt: skip
             if best > 1.2 * low or low <= 1.001 * least:
                 break
             start /= 4
         return best
 
-    def _finest(self, coarseness: int) -> GridSample:
-        finer, coarser = (self.bandwidth / steps for steps in _STEPS_AT_LAST)
+    def _for_search(self, start: float) -> tuple[GridSample, float]:
+        """A grid for bandwidths about a reference, and the least of them."""
+        widest = 1.3 * _HIGHEST * start
         try:
-            return self._binned(finer, self.bandwidth, coarseness)
+            low = _LOWEST * start
+            return self._binned(low / _STEPS_WHILE_SEARCHING, widest, 1), low
         except GridTooLargeError:
-            return self._binned(coarser, self.bandwidth, coarseness)
+            low = _LOWEST_OF_FAR * start
+            return self._binned(low / _STEPS_WHILE_SEARCHING, widest, 1), low
+
+    def _finest(self, coarseness: int) -> GridSample:
+        for steps in _STEPS_AT_LAST[:-1]:
+            try:
+                return self._binned(self.bandwidth / steps, self.bandwidth, coarseness)
+            except GridTooLargeError:
+                continue
+        return self._binned(self.bandwidth / _STEPS_AT_LAST[-1], self.bandwidth, coarseness)
 
     def _binned(self, spacing: float, widest: float, coarseness: int) -> GridSample:
         return GridSample(self._z, spacing, _REACH * widest, weights=self._mass.share, coarseness=coarseness)
