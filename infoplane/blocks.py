@@ -56,7 +56,7 @@ class Blocks:
     >>> from infoplane import Blocks, entropy
     >>> x = np.random.default_rng(0).standard_normal((40_000, 3))  # H = 3/2 log 2πe = 4.2568
     >>> h = entropy(x, method=Blocks(4, method="knn"))
-    >>> abs(h - 4.2568) < 4 * h.standard_error, abs(h.bias) < 0.02
+    >>> abs(h - 4.2568) < 4 * h.standard_error, abs(h.bias) < 0.05
     (True, True)
     """
 

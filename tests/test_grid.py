@@ -52,6 +52,14 @@ def test_grid_sums_equal_direct_ones_of_the_rounded_data(seed, d, h, outlier, co
     np.testing.assert_allclose(found, expected, atol=1e-12 * 60 / h**d)
 
 
+def test_a_grid_lies_along_the_axes_of_the_tails():
+    """Rotated by half a right angle, heavy tails along one axis would take a square instead of a strip."""
+    x = np.random.default_rng(4).standard_normal((5000, 2)) * [20.0, 1.0]
+    angle = np.array([[1.0, -1.0], [1.0, 1.0]]) / math.sqrt(2)
+    shape = GridKernels(x @ angle, 0.3, reference=0.3)._grid._shape
+    assert math.prod(shape) < 1.5 * math.prod(GridKernels(x, 0.3, reference=0.3)._grid._shape)
+
+
 def test_a_sample_that_reaches_too_far_for_a_grid_is_refused():
     x = np.random.default_rng(0).standard_cauchy((20_000, 2))
     with pytest.raises(GridTooLargeError):
@@ -73,7 +81,7 @@ def test_the_grid_gives_the_density_and_the_score_field_of_the_rounded_data(d, k
     z, mass = np.random.default_rng(d).standard_normal((n, d)), masses(kind, n)
     z[0] = 25.0
     kernels = GridKernels(z, h, reference=h, mass=mass)
-    rounded = np.ascontiguousarray(kernels._grid.values[kernels._grid.inverse])
+    rounded = np.ascontiguousarray(kernels._grid.values[kernels._grid.inverse] @ kernels._axes.T)
     pairs, rows = PairKernels(rounded, mass=mass), np.arange(n)
     field, found = pairs.field(rounded, rows, h), kernels.own_field()
     np.testing.assert_allclose(found.score, field.score, atol=1e-6)

@@ -32,6 +32,8 @@ _NOISE, _ROUNDING = 1e-9, 1e-12
 # far; at its lower end it starts anew, so often, below.
 _LOWEST, _LOWEST_OF_FAR, _HIGHEST = 0.35, 0.6, 2.0
 _REFINEMENTS = 8
+# Directions that are tried for the axes of a grid in the plane.
+_ANGLES = 18
 # Least bandwidth of rounded data in units of their step (see `kernel_density`).
 _STEPS = 0.6
 
@@ -55,9 +57,10 @@ class GridKernels:
     """Equal kernels at the rows of `z`, binned; the statistics of `PairKernels` in O(n log n).
 
     Rows are rounded to a grid of step δ = h/8, to h/2.5 at worst if they reach far. Rounding acts like noise
-    of variance δ²/12 along each axis: a statistic T differs from that of the sample by c δ² + O(δ⁴) and a random
-    part of mean zero. With `coarseness=2`, rounded to 2δ, the former is four times as large, and Richardson's
-    (4 T₁ − T₂)/3 is without it. At h/8 what is left was 2 to 12 % of a standard error, for H and J.
+    of variance δ²/12 along each axis: a statistic T differs from that of the sample by c δ² + O(δ⁴) and by a
+    random part of mean zero. With `coarseness=2`, rounded to 2δ, the former is four times as large, and
+    Richardson's (4 T₁ − T₂)/3 is without it. At h/8 what is left was 2 to 12 % of a standard error, for H and
+    J. As kernels are round, the grid may lie along any axes: those on which the sample takes least room.
 
     Parameters
     ----------
@@ -93,7 +96,8 @@ class GridKernels:
         rounding: float = 0.0,
         coarseness: int = 1,
     ) -> None:
-        self._z, self._mass = z, mass or Mass.equal(len(z))
+        self._axes = _compact_axes(z)
+        self._z, self._mass = z @ self._axes, mass or Mass.equal(len(z))
         self.bandwidth = bandwidth or widening * self._likelihood_bandwidth(reference, rounding)
         self._grid = self._finest(coarseness)
 
@@ -143,7 +147,10 @@ class GridKernels:
             grid.values[at], log_kernel, score, spread - np.eye(d) / h**2, variance, n, weights=share
         )
         rows = grid.inverse if self._mass.equal_units else slice(None)
-        return ScoreField(field.score[rows], field.jacobian[rows], field.variance)
+        back = self._axes.T
+        return ScoreField(
+            field.score[rows] @ back, (back.T @ field.jacobian @ back)[rows], back.T @ field.variance @ back
+        )
 
     def _derivatives(
         self, h: float, weights: Array | None, own: Array, at: slice | Rows
@@ -225,6 +232,19 @@ class GridKernels:
         tails = np.exp(student_background(grid.values)[0])[self._observed(grid)[2]]
         mixed: Array = (1 - 1 / n) * kernels / (1 - unit) + tails / n
         return mixed
+
+
+def _compact_axes(z: Array) -> Array:
+    """Orthonormal axes, as columns, along which the sample fits into a small box."""
+    if z.shape[1] == 1:
+        return np.eye(1)
+    best, least = np.eye(2), math.inf
+    for angle in np.linspace(0, math.pi / 2, _ANGLES, endpoint=False):
+        axes = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+        area = float(np.prod(np.ptp(z @ axes, axis=0)))
+        if area < least:
+            best, least = axes, area
+    return best
 
 
 def _no(d: int) -> tuple[int, ...]:
