@@ -58,11 +58,11 @@ class Histogram:
     Measures are those of `KDE` for rows seen several times. Rounding to cells adds noise of variance δ²/12
     along each axis; H grows by Σ_a J_aa δ_a²/24 for it, 6·10⁻¹⁰ nats for normal data at the default cells in
     one dimension and 10⁻⁵ in two, where a million cells are then σ/64 to σ/256 wide. From 5,000 cells on a
-    Richardson step with cells of 2δ takes even that away, for H and, in two dimensions, for J, down to O(δ⁴).
-    The rest is the error of `KDE`, whose bandwidths must be above 0.6 δ; with 10⁷ rows they are about 0.06 σ.
+    Richardson step with cells of twice the width takes even that away, for H and J, down to O(δ⁴).
+    The rest is the error of `KDE`, whose bandwidths are kept above 5 δ; with 10⁷ rows they are about 0.06 σ.
 
-    10⁷ normal rows take 0.3 s to count in one dimension and 3 s in two, 0.1 and 4 s to measure, in 0.2 and
-    0.45 GB with Python itself. Rows are taken as independent: there is no correction for serial correlation.
+    10⁷ normal rows take 0.3 s to count in one dimension and 3 s in two, 0.1 and 8 s to measure, in 0.2 and
+    0.75 GB with Python itself. Rows are taken as independent: there is no correction for serial correlation.
     Do not use it for variables that take few values (they are refused where many more rows share a cell than
     lie in neighbouring ones), for clusters narrower than the cells, or for all but perfectly correlated
     variables.

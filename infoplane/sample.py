@@ -222,13 +222,10 @@ class Sample:
         n = self.mass.effective_n
         return (n - self.d - 2) / (n - 1)
 
-    @lazy
-    def coarser(self) -> Array:
-        """The whitened sample, with the rows of cells moved to the centres of cells twice as wide."""
-        if self.cells is None:
-            return self.whitened
-        wide = 2 * self.cells
-        return self.to_whitened((np.floor(self.values / wide) + 0.5) * wide)
+    @property
+    def lattice(self) -> Array | None:
+        """Steps between the centres of cells in whitened units, one a row; None without cells."""
+        return None if self.cells is None else self.cells[:, None] * self.whitener
 
     @lazy
     def radial_order(self) -> NDArray[np.intp]:

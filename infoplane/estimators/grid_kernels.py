@@ -34,8 +34,6 @@ _LOWEST, _LOWEST_OF_FAR, _HIGHEST = 0.35, 0.6, 2.0
 _REFINEMENTS = 8
 # Directions that are tried for the axes of a grid in the plane.
 _ANGLES = 18
-# Least bandwidth of rounded data in units of their step (see `kernel_density`).
-_STEPS = 0.6
 
 
 class LogDensities(NamedTuple):
@@ -62,6 +60,9 @@ class GridKernels:
     Richardson's (4 T₁ − T₂)/3 is without it. At h/8 what is left was 2 to 12 % of a standard error, for H and
     J. As kernels are round, the grid may lie along any axes: those on which the sample takes least room.
 
+    Rows that lie on a lattice, as centres of cells, would beat with such a grid: theirs is the lattice, or
+    one of 2^p times its step, and the error that of merging cells.
+
     Parameters
     ----------
     z : ndarray of shape (n, d)
@@ -74,10 +75,12 @@ class GridKernels:
         Factor on the likelihood bandwidth.
     mass : Mass, optional
         What each row counts; by default all count alike.
-    rounding : float, default 0
-        Step of the lattice on which the rows lie, of which the likelihood must not see the gaps.
+    least : float, default 0
+        Least bandwidth that the likelihood may choose.
     coarseness : int, default 1
         1, or 2 for Richardson's step.
+    lattice : ndarray of shape (d, d), optional
+        Steps of the lattice on which all rows lie, one a row.
 
     Raises
     ------
@@ -93,12 +96,14 @@ class GridKernels:
         reference: float,
         widening: float = 1.0,
         mass: Mass | None = None,
-        rounding: float = 0.0,
+        least: float = 0.0,
         coarseness: int = 1,
+        lattice: Array | None = None,
     ) -> None:
-        self._axes = _compact_axes(z)
-        self._z, self._mass = z @ self._axes, mass or Mass.equal(len(z))
-        self.bandwidth = bandwidth or widening * self._likelihood_bandwidth(reference, rounding)
+        self._z, self._mass = z, mass or Mass.equal(len(z))
+        self._lattice = lattice
+        self._axes = _compact_axes(z) if lattice is None else lattice
+        self.bandwidth = bandwidth or widening * self._likelihood_bandwidth(reference, least)
         self._grid = self._finest(coarseness)
 
     def own_log_density(self) -> LogDensities:
@@ -147,10 +152,7 @@ class GridKernels:
             grid.values[at], log_kernel, score, spread - np.eye(d) / h**2, variance, n, weights=share
         )
         rows = grid.inverse if self._mass.equal_units else slice(None)
-        back = self._axes.T
-        return ScoreField(
-            field.score[rows] @ back, (back.T @ field.jacobian @ back)[rows], back.T @ field.variance @ back
-        )
+        return ScoreField(field.score[rows], field.jacobian[rows], field.variance)
 
     def _derivatives(
         self, h: float, weights: Array | None, own: Array, at: slice | Rows
@@ -167,11 +169,10 @@ class GridKernels:
             second[:, a, b] = second[:, b, a] = part + (own * _peak(h, d) / h**2 if a == b else 0.0)
         return value, np.column_stack(rest[:d]), second
 
-    def _likelihood_bandwidth(self, start: float, rounding: float) -> float:
+    def _likelihood_bandwidth(self, start: float, least: float) -> float:
         # A few far rows stretch the units of whitened data; the core wants smaller bandwidths.
         quartiles = [self._mass.quantiles(column, np.array([0.25, 0.75])) for column in self._z.T]
         start *= min([1.0, *(float(high - low) / 1.349 for low, high in quartiles)])
-        least = _STEPS * rounding
         for _ in range(_REFINEMENTS):
             start = max(start, least / _LOWEST)
             grid, low = self._for_search(start)
@@ -202,8 +203,15 @@ class GridKernels:
                 continue
         return self._binned(self.bandwidth / _STEPS_AT_LAST[-1], self.bandwidth, coarseness)
 
-    def _binned(self, spacing: float, widest: float, coarseness: int) -> GridSample:
-        return GridSample(self._z, spacing, _REACH * widest, weights=self._mass.share, coarseness=coarseness)
+    def _binned(self, step: float, widest: float, coarseness: int) -> GridSample:
+        options = {"reach": _REACH * widest, "weights": self._mass.share, "axes": self._axes}
+        if self._lattice is None:
+            return GridSample(self._z, step, coarseness=coarseness, **options)  # type: ignore[arg-type]
+        # The largest power of two of cells that is no wider than the step; cells themselves at least.
+        cells = 2.0 ** max(math.floor(math.log2(step / np.linalg.norm(self._axes, axis=1).max())), 0)
+        cells *= coarseness
+        # Nodes lie in the middle of the cells that are merged.
+        return GridSample(self._z, cells, origin=(cells - 1) / 2, **options)  # type: ignore[arg-type]
 
     def _observed(self, grid: GridSample) -> tuple[Array, Array, slice | Rows]:
         """What to leave out how often, and the node to find it at: the same in a node, or row by row."""
@@ -235,13 +243,13 @@ class GridKernels:
 
 
 def _compact_axes(z: Array) -> Array:
-    """Orthonormal axes, as columns, along which the sample fits into a small box."""
+    """Orthonormal axes, as rows, along which the sample fits into a small box."""
     if z.shape[1] == 1:
         return np.eye(1)
     best, least = np.eye(2), math.inf
     for angle in np.linspace(0, math.pi / 2, _ANGLES, endpoint=False):
         axes = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-        area = float(np.prod(np.ptp(z @ axes, axis=0)))
+        area = float(np.prod(np.ptp(z @ axes.T, axis=0)))
         if area < least:
             best, least = axes, area
     return best

@@ -97,7 +97,7 @@ class GridSample:
     x : ndarray of shape (n, d)
         The sample, d ≤ 2.
     spacing : float
-        Grid step in every direction.
+        Step of the grid, in units of its axes.
     reach : float
         Distance beyond which every kernel that will be used is zero to rounding.
     weights : ndarray of shape (n,), optional
@@ -105,6 +105,10 @@ class GridSample:
     coarseness : int, default 1
         Points are rounded to every so many-th node: as if on a coarser grid, but with kernels sampled as
         finely. Rounding acts as extra noise of variance (coarseness·spacing)²/12 along each axis.
+    axes : ndarray of shape (d, d), optional
+        Axes of the grid, one a row, of any lengths and angles; by default those of the coordinates.
+    origin : float, default 0
+        How far beyond the first point along each axis a node lies, in units of the axes.
 
     Raises
     ------
@@ -113,12 +117,24 @@ class GridSample:
     """
 
     def __init__(
-        self, x: Array, spacing: float, reach: float, weights: Array | None = None, *, coarseness: int = 1
+        self,
+        x: Array,
+        spacing: float,
+        reach: float,
+        weights: Array | None = None,
+        *,
+        coarseness: int = 1,
+        axes: Array | None = None,
+        origin: float = 0.0,
     ) -> None:
-        gap = math.ceil(reach / spacing)
-        low = x.min(axis=0)
+        axes = np.eye(x.shape[1]) if axes is None else axes
+        self._inverse_axes = np.linalg.inv(axes)
+        y = x @ self._inverse_axes
+        low = y.min(axis=0) + origin
+        # A step in y_b changes x by at least this much times its length, whatever the other coordinate does.
+        gaps = np.ceil(reach / spacing * np.linalg.norm(self._inverse_axes, axis=0)).astype(int)
         places, nodes, shape = [], [], []
-        for column in np.rint((x - low) / (coarseness * spacing)).T:
+        for column, gap in zip(np.rint((y - low) / (coarseness * spacing)).T, gaps, strict=True):
             distinct, inverse = _distinct(column)
             # Far outliers may lie more nodes away than an integer holds; they are as good as `gap` away.
             ordered = coarseness * distinct
@@ -134,7 +150,8 @@ class GridSample:
         at = np.ravel_multi_index(nodes, shape)
         self._node, self.inverse = _distinct(at)
         where = np.unravel_index(self._node, shape)
-        self.values = low + spacing * np.column_stack([p[i] for p, i in zip(places, where, strict=True)])
+        steps = np.column_stack([p[i] for p, i in zip(places, where, strict=True)])
+        self.values = (low + spacing * steps) @ axes
         self.counts = np.bincount(self.inverse, weights).astype(float)
         self.spacing = spacing
         self._shape = tuple(shape)
@@ -162,14 +179,22 @@ class GridSample:
         grid = self._transform
         if weights is not None:
             grid = self._transformed(np.bincount(self.inverse, weights).astype(float))
-        frequencies = [2 * np.pi * fft.fftfreq(size, self.spacing) for size in self._shape]
-        frequencies[-1] = 2 * np.pi * fft.rfftfreq(self._shape[-1], self.spacing)
+        along = [2 * np.pi * fft.fftfreq(size, self.spacing) for size in self._shape]
+        along[-1] = 2 * np.pi * fft.rfftfreq(self._shape[-1], self.spacing)
+        open_grid = np.meshgrid(*along, indexing="ij", sparse=True)
+        # Derivatives along the coordinates are sums of those along the axes.
+        frequencies = [
+            sum(np.asarray(c * w) for c, w in zip(row, open_grid, strict=True) if c)
+            for row in self._inverse_axes
+        ]
+        volume = self.spacing ** len(along) / abs(np.linalg.det(self._inverse_axes))
+        smooth = grid * np.exp(sum(-0.5 * np.square(h * w) for w in frequencies)) / volume
         sums = []
         for order in orders:
-            product = grid
-            for axis, (w, r) in enumerate(zip(frequencies, order, strict=True)):
-                factor = np.exp(-0.5 * (w * h) ** 2) * (1j * w) ** r / self.spacing
-                product = product * factor.reshape([-1 if a == axis else 1 for a in range(len(order))])
+            product = smooth.copy()
+            for w, r in zip(frequencies, order, strict=True):
+                if r:
+                    product *= (1j * w) ** r
             field = fft.irfftn(product, self._shape, overwrite_x=True, workers=get_num_threads())
             sums.append(field.ravel()[self._node])
         return sums
