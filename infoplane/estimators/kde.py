@@ -35,8 +35,8 @@ _SELECTION_POINTS = 500
 _PILOT_POINTS, _SAFETY = 1000, 1.2
 # Factor on the likelihood bandwidth for the Fisher information, whose variance is known and taken away.
 _WIDENING, _WIDENING_LINE = 1.3, 1.6
-# Least bandwidth on a grid: in steps of a lattice on which rows lie, where it shows by 0.2 %; in cells, two of
-# which are merged for Richardson's step.
+# Least bandwidth on a grid: in steps of a lattice on which rows lie, where it shows by 0.2 %; in cells, two
+# of which are merged for Richardson's step.
 _LATTICE_STEPS, _CELL_STEPS = 0.6, 5.0
 # From this many rows on a grid is faster than sums over pairs, in one dimension and in two.
 _GRID_ROWS = 5_000
