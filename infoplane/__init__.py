@@ -1,5 +1,6 @@
 """Fisher information and entropy power from samples, with standard errors, in one plane."""
 
+from infoplane.blocks import Blocks
 from infoplane.dependence import conditional_entropy, conditional_mutual_information, mutual_information
 from infoplane.errors import DegenerateSampleError, InfoplaneWarning
 from infoplane.estimate import Estimate, FisherShannonPoint
@@ -15,6 +16,7 @@ from infoplane.estimators import (
     Stack,
     WeightedKNN,
 )
+from infoplane.histogram import Histogram
 from infoplane.kernels.jit import get_num_threads, set_num_threads
 from infoplane.measures import (
     entropy,
@@ -29,9 +31,9 @@ from infoplane.trajectory import Trajectory, windows
 __all__ = [
     "entropy", "entropy_power", "fisher_information", "fisher_trace", "fisher_shannon", "score",
     "mutual_information", "conditional_entropy", "conditional_mutual_information",
-    "windows", "Estimate", "FisherShannonPoint", "Trajectory",
+    "windows", "Histogram", "Estimate", "FisherShannonPoint", "Trajectory",
     "Estimator", "Gaussian", "KNN", "KDE", "Spacing", "LogSpline", "Copula",
-    "WeightedKNN", "Stack", "Bound",
+    "WeightedKNN", "Stack", "Bound", "Blocks",
     "set_num_threads", "get_num_threads",
     "DegenerateSampleError", "InfoplaneWarning",
 ]  # fmt: skip

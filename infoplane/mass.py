@@ -144,9 +144,11 @@ class Mass:
         at = np.arange(n) if rows is None else rows
         part = self.part(at)
         value = float(part.share @ terms)
-        deviation = np.sqrt(part.share * part.unit) * (terms - value)
+        # Some of the rows were chosen row by row, however many observations each of them is.
+        unit = part.unit if at.size == n else part.share
+        deviation = np.sqrt(part.share * unit) * (terms - value)
         # The squared shares add to 1/m; m/(m − 1) makes up for the mean that was subtracted.
-        one_less = 1 - float(part.share @ part.unit)
+        one_less = 1 - float(part.share @ unit)
         error = math.sqrt(float(deviation @ deviation) / one_less) if one_less > 0 else math.nan
         influence = np.full(n, math.nan)
         influence[at] = at.size * deviation

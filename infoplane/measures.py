@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from infoplane.dask_arrays import DaskSample, is_dask
 from infoplane.errors import warn
 from infoplane.estimate import Estimate, FisherShannonPoint, power_of_entropy
 from infoplane.estimators import Estimator
@@ -18,6 +19,7 @@ from infoplane.methods import (
     point_estimate,
     trace_estimate,
     unit_of,
+    with_rtol,
 )
 from infoplane.sample import Sample, as_points
 
@@ -34,6 +36,7 @@ def entropy(
     counts: ArrayLike | None = None,
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
+    rtol: float | None = None,
 ) -> Estimate:
     """Differential entropy H = −E log f(X), in nats.
 
@@ -42,7 +45,8 @@ def entropy(
     Parameters
     ----------
     x : array_like of shape (n,) or (n, d)
-        n independent observations of d variables, taken jointly.
+        n independent observations of d variables, taken jointly. A dask array is measured by its own graph
+        (Notes).
     method : str or estimator, default "auto"
         One of "gaussian", "knn", "kde", "spacing" (d = 1), "logspline" (d = 1), "copula" and "weighted-knn",
         or an object such as ``KNN(k=5)`` that carries options. "auto" takes spacings in one dimension, and in
@@ -60,7 +64,10 @@ def entropy(
         Rounded data have ties, and no density. "dither" adds uniform noise as wide as the rounding step,
         which it finds, to every column with ties; it is an error if the ties are not due to rounding.
     rng : numpy.random.Generator or int, optional
-        Source of that noise, or its seed; required by "dither".
+        Source of that noise, and of random points and blocks, or a seed; required by "dither".
+    rtol : float, optional
+        Relative standard error of the entropy power and of tr J that is enough, for "kde" in d ≥ 3: pairs are
+        summed at as many random points as that takes, drawn by `rng`. By default at 20,000 points at most.
 
     Returns
     -------
@@ -86,9 +93,15 @@ def entropy(
     -----
     Cost O(n log n) up to d = 10, with a constant that grows with d. Observations must be independent:
     neighbours in time count as neighbours in value. "auto" follows scaling, shifts and permutations of the
-    columns exactly, but rotations only where another candidate than the copula in given axes is lowest. See
-    `Spacing`, `KNN`, `WeightedKNN`, `Copula`, `KDE`, `Gaussian` and `Bound` for bias and for when not to use
-    them.
+    columns exactly, but rotations only where another candidate than the copula in given axes is lowest.
+
+    The rows of a dask array (extra ``dask``) are counted in a `Histogram` in one and two dimensions and
+    measured by "kde" (or "gaussian"). In more, 2 to 32 blocks of 20,000 random rows at most are measured
+    where they lie and averaged, with `rng` as seed; ``method=Blocks(…)`` says how many and how. The bias is
+    then that of a block: see `Estimate.bias`. The same holds for all measures but `score`.
+
+    See `Spacing`, `KNN`, `WeightedKNN`, `Copula`, `KDE`, `Gaussian` and `Bound` for bias and for when not to
+    use them, and `Blocks` for samples too large for a method.
 
     References
     ----------
@@ -103,6 +116,9 @@ def entropy(
     1.4193 ± 0.0071 (spacing, n=10000)
     """
     unit = unit_of(base)
+    method = with_rtol(method, rtol, rng)
+    if is_dask(x):
+        return _dask_sample(x, method, weights, counts, ties, rng).entropy(base)
     sample = _sample(x, method, weights, counts, ties, rng)
     return entropy_estimate(method, sample, unit)[0]
 
@@ -116,6 +132,7 @@ def entropy_power(
     counts: ArrayLike | None = None,
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
+    rtol: float | None = None,
 ) -> Estimate:
     """Entropy power N = exp(2H/d)/(2πe), in squared units of the data.
 
@@ -134,6 +151,8 @@ def entropy_power(
         What becomes of rounded data, as in `entropy`.
     rng : numpy.random.Generator or int, optional
         Source of noise for "dither".
+    rtol : float, optional
+        What precision is enough for "kde", as in `entropy`.
 
     Returns
     -------
@@ -162,6 +181,9 @@ def entropy_power(
     >>> entropy_power(x)
     4.003 ± 0.057 (spacing, n=10000)
     """
+    method = with_rtol(method, rtol, rng)
+    if is_dask(x):
+        return _dask_sample(x, method, weights, counts, ties, rng).entropy_power()
     sample = _sample(x, method, weights, counts, ties, rng)
     return power_of_entropy(entropy_estimate(method, sample)[0])
 
@@ -175,6 +197,7 @@ def fisher_information(
     counts: ArrayLike | None = None,
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
+    rtol: float | None = None,
 ) -> Array:
     """Fisher information matrix J = E[s sᵀ], s = ∇ log f(X), in inverse squared units of the data.
 
@@ -197,6 +220,8 @@ def fisher_information(
         What becomes of rounded data, as in `entropy`.
     rng : numpy.random.Generator or int, optional
         Source of noise for "dither".
+    rtol : float, optional
+        What precision is enough for "kde", as in `entropy`.
 
     Returns
     -------
@@ -230,6 +255,9 @@ def fisher_information(
     array([[ 1., -1.],
            [-1.,  2.]])
     """
+    method = with_rtol(method, rtol, rng)
+    if is_dask(x):
+        return _dask_sample(x, method, weights, counts, ties, rng).fisher_information()
     sample = _sample(x, method, weights, counts, ties, rng)
     return fisher_estimator(method, sample).fisher(sample).matrix
 
@@ -243,6 +271,7 @@ def fisher_trace(
     counts: ArrayLike | None = None,
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
+    rtol: float | None = None,
 ) -> Estimate:
     """Trace of the Fisher information matrix, tr J = E|∇ log f(X)|², in inverse squared units of the data.
 
@@ -260,6 +289,8 @@ def fisher_trace(
         What becomes of rounded data, as in `entropy`.
     rng : numpy.random.Generator or int, optional
         Source of noise for "dither".
+    rtol : float, optional
+        What precision is enough for "kde", as in `entropy`.
 
     Returns
     -------
@@ -288,6 +319,9 @@ def fisher_trace(
     >>> abs(j - 1 / 3) < 3 * j.standard_error
     True
     """
+    method = with_rtol(method, rtol, rng)
+    if is_dask(x):
+        return _dask_sample(x, method, weights, counts, ties, rng).fisher_trace()
     sample = _sample(x, method, weights, counts, ties, rng)
     return trace_estimate(method, sample)[0]
 
@@ -301,6 +335,7 @@ def fisher_shannon(
     counts: ArrayLike | None = None,
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
+    rtol: float | None = None,
 ) -> FisherShannonPoint:
     """Place of a sample in the Fisher–Shannon plane: H, N, J, tr J and the product N·tr J/d.
 
@@ -316,6 +351,8 @@ def fisher_shannon(
         What becomes of rounded data, as in `entropy`.
     rng : numpy.random.Generator or int, optional
         Source of noise for "dither".
+    rtol : float, optional
+        What precision is enough for "kde", as in `entropy`.
 
     Returns
     -------
@@ -349,6 +386,9 @@ def fisher_shannon(
     >>> abs(point.product - 1) < 3 * point.product.standard_error + 0.03
     True
     """
+    method = with_rtol(method, rtol, rng)
+    if is_dask(x):
+        return _dask_sample(x, method, weights, counts, ties, rng).fisher_shannon()
     sample = _sample(x, method, weights, counts, ties, rng)
     return point_estimate(method, sample)
 
@@ -412,9 +452,26 @@ def score(
     >>> score(x, [-1.0, 0.0, 1.0]).round(2).ravel()
     array([ 1.01,  0.01, -0.99])
     """
+    if is_dask(x):
+        raise TypeError(
+            "`x` must be an array in memory for a score, got a dask array; pass `x[:m].compute()`"
+        )
     sample = _sample(x, method, weights, counts, ties, rng)
     at = None if points is None else as_points(points, sample)
     return fisher_estimator(method, sample).score(sample, at)
+
+
+def _dask_sample(
+    x: Any,
+    method: str | Estimator,
+    weights: ArrayLike | None,
+    counts: ArrayLike | None,
+    ties: str,
+    rng: np.random.Generator | int | None,
+) -> DaskSample:
+    if weights is not None or counts is not None or ties != "raise":
+        raise ValueError("`weights`, `counts` and `ties` are not taken with a dask array")
+    return DaskSample(x, method, rng)
 
 
 def _sample(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -79,6 +80,34 @@ def estimator_of(method: str | Estimator, *, also: tuple[str, ...] = ()) -> Esti
     return method
 
 
+def with_rtol(
+    method: str | Estimator, rtol: float | None, rng: np.random.Generator | int | None
+) -> str | Estimator:
+    """The method, told how precise a sum over pairs must be.
+
+    Parameters
+    ----------
+    method : str or Estimator
+        "kde" or a `KDE`, unless `rtol` is None.
+    rtol : float or None
+        Relative standard error that is enough.
+    rng : numpy.random.Generator, int or None
+        Of the choice of points; None for the estimator's own seed.
+
+    Raises
+    ------
+    ValueError
+        If the method has no sums over pairs.
+    """
+    if rtol is None:
+        return method
+    estimator = None if method == "auto" else estimator_of(method)
+    if not isinstance(estimator, KDE):
+        raise ValueError(f"`rtol` is for method 'kde', got method {method!r}")
+    seed = estimator.seed if rng is None else int(np.random.default_rng(rng).integers(2**32))
+    return replace(estimator, rtol=rtol, seed=seed)
+
+
 def unit_of(base: float | None) -> float:
     """The unit of entropy that a base of logarithms stands for, in nats.
 
@@ -140,7 +169,7 @@ def entropy_estimate(
     fit : EntropyFit
         In nats.
     """
-    estimator, fit = _entropy_fit(method, sample)
+    estimator, fit = entropy_fit(method, sample)
     estimate = Estimate(
         fit.value / unit,
         standard_error=fit.standard_error / unit,
@@ -149,7 +178,7 @@ def entropy_estimate(
         d=sample.d,
         bound=fit.bound,
         skewness=fit.skewness,
-        bias=partial(_bias_of_entropy, estimator, sample, fit.value, unit),
+        bias=_known_by(partial(_bias_of_entropy, estimator, sample, fit.value, unit), sample),
     )
     return estimate, fit
 
@@ -176,7 +205,7 @@ def trace_estimate(method: str | Estimator, sample: Sample) -> tuple[Estimate, F
         positive=True,
         bound=fit.bound,
         skewness=fit.skewness,
-        bias=partial(_bias_of_trace, estimator, sample, trace),
+        bias=_known_by(partial(_bias_of_trace, estimator, sample, trace), sample),
     )
     return estimate, fit
 
@@ -209,7 +238,16 @@ def point_estimate(
     return FisherShannonPoint.from_estimates(h, fisher.matrix, trace, covariance=shared)
 
 
-def _entropy_fit(method: str | Estimator, sample: Sample) -> tuple[Estimator, EntropyFit]:
+def entropy_fit(method: str | Estimator, sample: Sample) -> tuple[Estimator, EntropyFit]:
+    """The entropy, and the estimator that found it.
+
+    Parameters
+    ----------
+    method : str or Estimator
+        "auto", a name or an estimator.
+    sample : Sample
+        The data.
+    """
     if method == "auto" and sample.mass.alike:
         return BestEntropy().best(sample)
     if method != "auto":
@@ -221,15 +259,36 @@ def _entropy_fit(method: str | Estimator, sample: Sample) -> tuple[Estimator, En
     return estimator, estimator.entropy(sample)
 
 
+def _known_by(bias: Callable[[], float], sample: Sample) -> Callable[[], float] | None:
+    """The way to a bias, if there is one: of a histogram's rows no halves can be taken, only of its cells."""
+    return bias if sample.cells is None else None
+
+
 @on_one_blas_thread
 def _bias_of_entropy(estimator: Estimator, sample: Sample, value: float, unit: float) -> float:
-    """Bias of H from that of halves, for one that falls like n^{-2/d}, as that of nearest neighbours does."""
     halves = [estimator.entropy(half).value for half in sample.halves()]
-    return (float(np.mean(halves)) - value) / (2 ** (2 / sample.d) - 1) / unit
+    return extrapolated_bias("entropy", value, halves, sample.d) / unit
 
 
 @on_one_blas_thread
 def _bias_of_trace(estimator: Estimator, sample: Sample, value: float) -> float:
-    """Bias of tr J from that of halves, for one that falls as slowly as it does at a kink."""
     halves = [float(np.trace(estimator.fisher(half).matrix)) for half in sample.halves()]
-    return (float(np.mean(halves)) - value) / (2**_FISHER_RATE - 1)
+    return extrapolated_bias("fisher", value, halves, sample.d)
+
+
+def extrapolated_bias(quantity: str, value: float, halves: list[float], d: int) -> float:
+    """Bias from that of halves, for one that falls like n^{−r}.
+
+    Parameters
+    ----------
+    quantity : {"entropy", "fisher"}
+        H, where r = 2/d as for nearest neighbours, or tr J, where r = 1/5 as at a kink, the slowest met.
+    value : float
+        From all rows.
+    halves : list of float
+        From halves of them.
+    d : int
+        Number of dimensions.
+    """
+    rate = 2 / d if quantity == "entropy" else _FISHER_RATE
+    return (float(np.mean(halves)) - value) / (2**rate - 1)

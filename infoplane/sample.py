@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -84,6 +84,8 @@ class Sample:
         Widths of the noise that resolved ties, column by column; 0 without.
     name : str
         The argument's name in messages.
+    cells : ndarray of shape (d,), optional
+        Widths of the cells of which the rows are the centres, if they are.
     """
 
     values: Array
@@ -91,6 +93,29 @@ class Sample:
     mass: Mass
     widths: Array
     name: str = "x"
+    cells: Array | None = None
+
+    @classmethod
+    def of_cells(cls, values: Array, counts: Array, widths: Array, *, name: str = "x") -> Sample:
+        """Take the cells of a histogram for a sample, of rows that were rounded to their centres.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n, d)
+            Centres of the cells that are not empty.
+        counts : ndarray of shape (n,)
+            How many rows lie in each.
+        widths : ndarray of shape (d,)
+            Of the cells.
+        name : str, default "x"
+            How error messages call the sample.
+
+        Raises
+        ------
+        DegenerateSampleError, ValueError
+            As in `of`.
+        """
+        return replace(cls.of(values, name=name, counts=counts), cells=widths)
 
     @classmethod
     def of(
@@ -220,6 +245,11 @@ class Sample:
         n = self.mass.effective_n
         return (n - self.d - 2) / (n - 1)
 
+    @property
+    def lattice(self) -> Array | None:
+        """Steps between the centres of cells in whitened units, one a row; None without cells."""
+        return None if self.cells is None else self.cells[:, None] * self.whitener
+
     @lazy
     def radial_order(self) -> NDArray[np.intp]:
         """Row numbers by distance from the center in whitened units.
@@ -338,8 +368,8 @@ class Sample:
         DegenerateSampleError
             If a row was seen several times, but its values lie on no lattice or on too coarse a one.
         """
-        widths = self.widths.copy()
-        for j, column in enumerate(self.values.T if self.mass.has_repeats else ()):
+        widths = self.widths.copy() if self.cells is None else self.cells
+        for j, column in enumerate(self.values.T if self.mass.has_repeats and self.cells is None else ()):
             width = resolution(column)
             if width is None:
                 raise DegenerateSampleError(
@@ -355,7 +385,7 @@ class Sample:
     def _tie_report(self) -> str | None:
         if self.d == 1 and well_apart(self.ordered):
             return None
-        return tie_report(self.values, self.whitened, self.mass)
+        return tie_report(self.values, self.whitened, self.mass, rounded=self.cells is not None)
 
 
 def _resolved(values: Array, ties: str, rng: Any, mass: Mass, name: str) -> tuple[Array, Array]:

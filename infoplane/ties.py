@@ -60,7 +60,7 @@ def well_apart(ordered: Array) -> bool:
     return bool(count_close(ordered, _ROUNDING * np.finfo(np.float64).eps * extent) == 0)
 
 
-def tie_report(values: Array, whitened: Array, mass: Mass) -> str | None:
+def tie_report(values: Array, whitened: Array, mass: Mass, *, rounded: bool = False) -> str | None:
     """What is tied in a sample, for a message, or None.
 
     Parameters
@@ -69,6 +69,8 @@ def tie_report(values: Array, whitened: Array, mass: Mass) -> str | None:
         The rows as given, and centred and scaled.
     mass : Mass
         What the rows count; single columns may have ties where rows are known to be rounded.
+    rounded : bool, default False
+        Whether they are, even if none was seen twice.
     """
     n, d = values.shape
     repeated = repeated_rows(values)
@@ -77,7 +79,7 @@ def tie_report(values: Array, whitened: Array, mass: Mass) -> str | None:
     coinciding = repeated_rows(whitened)
     if coinciding:
         return f"spans so many orders of magnitude that {coinciding} rows coincide once it is centred"
-    if d == 1 or mass.has_repeats:
+    if d == 1 or rounded or mass.has_repeats:
         return None
     for j, column in enumerate(values.T):
         _, counts = np.unique(column, return_counts=True)

@@ -28,6 +28,7 @@ FLOORS = {
         ["lazy", "errors", "limits", "long_run", "estimate", "mass", "ties", "whitening", "sample"],
         [
             "estimators.base", "estimators.kernel_density", "estimators.bandwidths",
+            "estimators.grid_kernels",
             "estimators.gaussian", "estimators.nearest_balls", "estimators.knn", "estimators.kde",
             "estimators.edges", "estimators.robust_units", "estimators.spline_density",
             "estimators.logspline",
@@ -40,7 +41,7 @@ FLOORS = {
         ],
         ["methods"],
         [
-            "measures", "dependence", "trajectory",
+            "histogram", "blocks", "dask_arrays", "measures", "dependence", "trajectory",
             "distributions.base", "distributions.location_scale", "distributions.normal",
             "distributions.student", "distributions.symmetric", "distributions.positive",
             "distributions.bounded", "distributions.quadrature", "distributions.product",

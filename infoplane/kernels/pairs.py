@@ -28,6 +28,7 @@ VANISHED = 1e-280
 # Rows that a band of `symmetric_sums` takes at a time.
 _ROWS = 32
 _EMPTY = -1e300
+_LEAST_SQUARE = 1e-300
 # Squared distance that no kernel spans.
 _FAR = 1e300
 
@@ -433,8 +434,8 @@ def moments(
                     value -= (sums[1] + left * own_rate) / total
                 jacobian[i, a, b] = value
                 jacobian[i, b, a] = value
-                value = (matrices[1, a, b] - sa * vectors[1, b] - sb * vectors[1, a] + sa * sb * squares) / (
-                    total * total
-                )
+                value = matrices[1, a, b] - sa * vectors[1, b] - sb * vectors[1, a] + sa * sb * squares
+                # The square of what a far kernel leaves underflows, and with it all that it divides.
+                value /= max(total * total, _LEAST_SQUARE)
                 variance[i, a, b] = value
                 variance[i, b, a] = value

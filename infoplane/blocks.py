@@ -1,0 +1,211 @@
+"""Disjoint random blocks of a sample, measured one by one and averaged, where a method cannot take all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infoplane.estimators import Estimator
+from infoplane.estimators.base import EntropyFit, FisherFit
+from infoplane.kernels.linear_algebra import on_one_blas_thread
+from infoplane.methods import entropy_fit, estimator_of, fisher_estimator
+from infoplane.sample import Sample
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Estimates of disjoint random blocks of the rows, averaged: T = Σ (n_k/n) T_k.
+
+    The standard error is √Σ (n_k/n)² se_k², as blocks are independent; it is that of one estimate from all
+    rows if the method is efficient. The bias stays that of a block of n/count rows: ask the estimate's
+    `bias`, which then compares with blocks of half the size, or its ``interval(method="conservative")``.
+
+    Parameters
+    ----------
+    count : int
+        Number of blocks, at least 2.
+    method : str or estimator, default "auto"
+        What measures a block, as in `entropy` and `fisher_information`.
+    rows : int, optional
+        Rows of a block at most; those that are left over are not used. By default all are.
+    n_jobs : int, optional
+        Blocks at a time, by joblib, −1 for all cores; by default what `joblib.parallel_config` says, which
+        may hand them to a dask or ray cluster, and else one.
+    seed : int, default 0
+        Of the shuffling.
+
+    Notes
+    -----
+    For methods whose cost grows faster than n, or whose memory does: in d ≥ 3 "knn" takes 10⁶ rows in 100
+    blocks as fast as in one, "kde" and "stack", which evaluate at 20,000 points at most, use all of them.
+    Choose blocks as large as time allows: if the bias falls like n^{−r}, it is count^r times that of the
+    whole. Do not use it for serially correlated rows, as shuffling hides the correlation, nor for fewer than
+    some thousand rows a block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import Blocks, entropy
+    >>> x = np.random.default_rng(0).standard_normal((40_000, 3))  # H = 3/2 log 2πe = 4.2568
+    >>> h = entropy(x, method=Blocks(4, method="knn"))
+    >>> abs(h - 4.2568) < 4 * h.standard_error, abs(h.bias) < 0.05
+    (True, True)
+    """
+
+    count: int
+    method: str | Estimator = "auto"
+    rows: int | None = None
+    n_jobs: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.count, int | np.integer) or self.count < 2:
+            raise ValueError(f"`count` must be an integer of at least 2, got {self.count!r}")
+        if self.rows is not None and (not isinstance(self.rows, int | np.integer) or self.rows < 1):
+            raise ValueError(f"`rows` must be a positive integer, got {self.rows!r}")
+        if self.method != "auto":
+            estimator_of(self.method)
+
+    @property
+    def name(self) -> str:
+        """What `Estimate.method` says."""
+        inner = self.method if isinstance(self.method, str) else self.method.name
+        return f"{self.count} blocks" if inner == "auto" else f"{inner}, {self.count} blocks"
+
+    def entropy(self, sample: Sample) -> EntropyFit:
+        """Differential entropy in nats.
+
+        Parameters
+        ----------
+        sample : Sample
+            Enough distinct rows for the method in every block.
+        """
+        blocks, fits = self._mapped(sample, "entropy")
+        return joined_entropy([f for f in fits if isinstance(f, EntropyFit)], blocks, sample.n)
+
+    def fisher(self, sample: Sample) -> FisherFit:
+        """Fisher information matrix in original units.
+
+        Parameters
+        ----------
+        sample : Sample
+            Enough distinct rows for the method in every block.
+        """
+        blocks, fits = self._mapped(sample, "fisher")
+        return joined_fisher([f for f in fits if isinstance(f, FisherFit)], blocks, sample.n)
+
+    def score(self, sample: Sample, points: Array | None) -> Array:
+        """Refuse: blocks have scores of their own.
+
+        Parameters
+        ----------
+        sample : Sample
+            Not used.
+        points : ndarray of shape (m, d) or None
+            Not used.
+        """
+        raise ValueError("blocks give no score; use the method itself")
+
+    def _mapped(
+        self, sample: Sample, quantity: Literal["entropy", "fisher"]
+    ) -> tuple[list[Rows], Sequence[EntropyFit | FisherFit]]:
+        from joblib import Parallel, delayed  # only here, as it takes long to import
+
+        sample.require_distinct_rows(self.name)
+        if sample.n < 2 * self.count:
+            raise ValueError(
+                f"`{sample.name}` must have at least two rows for each of {self.count} blocks, got {sample.n}"
+            )
+        # From the radial order, so that blocks do not depend on the order or the coordinates of the rows.
+        shuffled = sample.radial_order[np.random.default_rng(self.seed).permutation(sample.n)]
+        if self.rows is not None:
+            shuffled = shuffled[: self.rows * self.count]
+        blocks = np.array_split(shuffled, self.count)
+        tasks = (
+            delayed(measured)(sample.values[rows], quantity, self.method, sample.name) for rows in blocks
+        )
+        return blocks, Parallel(n_jobs=self.n_jobs)(tasks)
+
+
+@on_one_blas_thread
+def measured(
+    values: Array, quantity: Literal["entropy", "fisher"], method: str | Estimator, name: str
+) -> EntropyFit | FisherFit:
+    """Measure one block.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n, d)
+        Its rows.
+    quantity : {"entropy", "fisher"}
+        What.
+    method : str or Estimator
+        How.
+    name : str
+        How error messages call the sample.
+    """
+    sample = Sample.of(values, name=name)
+    if quantity == "entropy":
+        return entropy_fit(method, sample)[1]
+    return fisher_estimator(method, sample).fisher(sample)
+
+
+def joined_entropy(fits: Sequence[EntropyFit], blocks: Sequence[Rows], n: int) -> EntropyFit:
+    """The entropies of blocks as one.
+
+    Parameters
+    ----------
+    fits : sequence of EntropyFit
+        Of the blocks.
+    blocks : sequence of ndarray
+        The rows of each.
+    n : int
+        Number of rows of the sample.
+    """
+    share, influence = _shares(blocks), np.full(n, math.nan)
+    for fit, rows in zip(fits, blocks, strict=True):
+        influence[rows] = fit.influence
+    return EntropyFit(
+        float(share @ [fit.value for fit in fits]),
+        math.hypot(*(share * [fit.standard_error for fit in fits])),
+        influence,
+        bound=fits[0].bound,
+        skewness=float(share @ [fit.skewness for fit in fits]),
+    )
+
+
+def joined_fisher(fits: Sequence[FisherFit], blocks: Sequence[Rows], n: int) -> FisherFit:
+    """The Fisher informations of blocks as one.
+
+    Parameters
+    ----------
+    fits : sequence of FisherFit
+        Of the blocks.
+    blocks : sequence of ndarray
+        The rows of each.
+    n : int
+        Number of rows of the sample.
+    """
+    share, influence = _shares(blocks), np.full(n, math.nan)
+    for fit, rows in zip(fits, blocks, strict=True):
+        influence[rows] = fit.influence
+    return FisherFit(
+        np.tensordot(share, np.array([fit.matrix for fit in fits]), 1),
+        math.hypot(*(share * [fit.standard_error for fit in fits])),
+        influence,
+        bound=fits[0].bound,
+        skewness=float(share @ [fit.skewness for fit in fits]),
+    )
+
+
+def _shares(blocks: Sequence[Rows]) -> Array:
+    sizes = np.array([len(rows) for rows in blocks], dtype=float)
+    return sizes / sizes.sum()

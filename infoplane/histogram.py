@@ -1,0 +1,430 @@
+"""Samples of any length in bounded memory: counts in cells, which can be updated, merged and measured."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from infoplane.errors import DegenerateSampleError
+from infoplane.estimate import Estimate, FisherShannonPoint, power_of_entropy
+from infoplane.estimators import Estimator
+from infoplane.kernels.linear_algebra import on_one_blas_thread
+from infoplane.methods import entropy_estimate, fisher_estimator, point_estimate, trace_estimate, unit_of
+from infoplane.sample import Sample, as_array
+
+Array = NDArray[np.float64]
+Whole = NDArray[np.int64]
+
+# Cells in a robust scale of the first rows, by number of dimensions; and how many rows tell that scale.
+_FINENESS = {1: 2**13, 2: 2**8}
+_FIRST_ROWS = 1000
+# Rows that are sorted into cells at a time, and that are gathered before they are added to the others.
+_ROWS = 2**18
+_GATHERED = 2**18
+# Numbers of cells must leave room for their differences.
+_FARTHEST = 2**60
+# Below this many cells in a box, marks in the box are faster than sorting.
+_BOX = 2**24
+# How many times as many rows may share a cell as lie in neighbouring ones, and how many at least must do so.
+_MOST_SHARED, _LEAST_SHARED = 1.5, 200
+
+
+class Histogram:
+    """Sparse histogram of a stream in one or two dimensions, from which H and J are measured.
+
+    Rows are counted in cells of width δ, [k δ, (k + 1) δ) along each axis, with δ a power of two. Only cells
+    that hold rows are kept: there is no range to be left, and a far outlier costs one cell. When more than
+    `most_cells` are occupied, δ is doubled along all axes, which merges cells without loss. So the state is a
+    function of the rows and the first δ alone, whatever their order and chunks: `merge` is associative and
+    commutative to the last bit.
+
+    Parameters
+    ----------
+    d : int, default 1
+        Number of variables, 1 or 2.
+    spacing : float or array_like of shape (d,), optional
+        Least width of the cells, one for all axes or one each, rounded down to a power of two; by default
+        1/8192 (d = 1) or 1/256 (d = 2) of the robust scale of the first chunk (of the first thousand rows or
+        more). Histograms that are to be merged had better agree on it: pass the `spacing` of one to the
+        others. Where they differ, the wider cells are taken.
+    most_cells : int, default 2**20
+        Occupied cells at most, at 16 (d = 1) or 24 bytes each.
+
+    Notes
+    -----
+    Measures are those of `KDE` for rows seen several times. Rounding to cells adds noise of variance δ²/12
+    along each axis; H grows by Σ_a J_aa δ_a²/24 for it, 6·10⁻¹⁰ nats for normal data at the default cells in
+    one dimension and 10⁻⁵ in two, where a million cells are then σ/64 to σ/256 wide. From 5,000 cells on a
+    Richardson step with cells of twice the width takes even that away, for H and J, down to O(δ⁴).
+    The rest is the error of `KDE`, whose bandwidths are kept above 5 δ; with 10⁷ rows they are about 0.06 σ.
+
+    10⁷ normal rows take 0.3 s to count in one dimension and 3 s in two, 0.1 and 8 s to measure, in 0.2 and
+    0.75 GB with Python itself. Rows are taken as independent: there is no correction for serial correlation.
+    Do not use it for variables that take few values (they are refused where many more rows share a cell than
+    lie in neighbouring ones), for clusters narrower than the cells, or for all but perfectly correlated
+    variables.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from infoplane import Histogram
+    >>> rng = np.random.default_rng(0)
+    >>> first, second = Histogram(), Histogram()
+    >>> for _ in range(10):
+    ...     _ = first.update(rng.standard_normal(10_000))
+    >>> _ = second.update(rng.standard_normal(100_000))
+    >>> first.merge(second).entropy()  # H = ½ log 2πe = 1.4189
+    1.4202 ± 0.0016 (kde, n=200000)
+    """
+
+    def __init__(self, d: int = 1, *, spacing: ArrayLike | None = None, most_cells: int = 2**20) -> None:
+        if not isinstance(d, int | np.integer) or d not in _FINENESS:
+            raise ValueError(f"`d` must be 1 or 2, got {d!r}")
+        if not isinstance(most_cells, int | np.integer) or most_cells < 1000:
+            raise ValueError(f"`most_cells` must be an integer of at least 1000, got {most_cells!r}")
+        self._d, self._most = int(d), int(most_cells)
+        # Widths are 2**exponent; None until the first rows have told the scale.
+        self._exponent = None if spacing is None else _exponents(spacing, self._d)
+        self._cells: Whole = np.empty((0, self._d), dtype=np.int64)
+        self._counts: Whole = np.empty(0, dtype=np.int64)
+        self._n = 0
+        # Rows not yet in cells, and the cells of those not yet added to the others.
+        self._waiting: list[Array] = []
+        self._gathered: list[tuple[Whole, Whole]] = []
+
+    @property
+    def d(self) -> int:
+        """Number of dimensions."""
+        return self._d
+
+    @property
+    def n(self) -> int:
+        """Number of rows seen."""
+        return self._n
+
+    @property
+    def spacing(self) -> Array:
+        """Width of the cells along each axis: powers of two."""
+        self._settle()
+        return np.ldexp(1.0, self._exponent)  # type: ignore[arg-type]
+
+    @property
+    def values(self) -> Array:
+        """Centres of the occupied cells, of shape (cells, d), in lexicographic order."""
+        width = self.spacing
+        return (self._cells + 0.5) * width
+
+    @property
+    def counts(self) -> Whole:
+        """Number of rows in each occupied cell."""
+        self._settle()
+        return self._counts
+
+    def update(self, x: ArrayLike) -> Histogram:
+        """Count more rows.
+
+        Parameters
+        ----------
+        x : array_like of shape (n,) or (n, d)
+            Any number of rows.
+
+        Returns
+        -------
+        Histogram
+            This one.
+
+        Raises
+        ------
+        ValueError
+            If `x` has another number of columns, or rows more than 2⁶⁰ cells from zero; as in `entropy`.
+        TypeError
+            If `x` does not hold real numbers.
+        """
+        if np.size(x) == 0:
+            return self
+        rows = as_array(x)
+        if rows.shape[1] != self._d:
+            raise ValueError(f"`x` must have d = {self._d} columns, got shape {np.shape(x)}")
+        self._take(rows)
+        self._n += len(rows)
+        return self
+
+    def merge(self, other: Histogram) -> Histogram:
+        """Count the rows of another histogram too.
+
+        Parameters
+        ----------
+        other : Histogram
+            Of the same number of dimensions; it stays as it is.
+
+        Returns
+        -------
+        Histogram
+            This one.
+
+        Raises
+        ------
+        ValueError
+            If the numbers of dimensions differ.
+        TypeError
+            If `other` is no histogram.
+        """
+        if not isinstance(other, Histogram):
+            raise TypeError(f"`other` must be a Histogram, got {type(other).__name__}")
+        if other._d != self._d:
+            raise ValueError(f"`other` must have d = {self._d}, got d = {other._d}")
+        self._most = min(self._most, other._most)
+        self._n += other._n
+        waiting = list(other._waiting)
+        if other._exponent is not None:
+            other._settle()
+            mine, self._waiting = self._waiting, []
+            waiting += mine
+            if self._exponent is None:
+                self._exponent = other._exponent.copy()
+            self._settle()
+            common = np.maximum(self._exponent, other._exponent)
+            self._settle(common)
+            self._add(other._cells >> (common - other._exponent), other._counts)
+        for rows in waiting:
+            self._take(rows)
+        return self
+
+    def __add__(self, other: object) -> Histogram:
+        """Histogram of the rows of both."""
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        return Histogram(self._d, most_cells=self._most).merge(self).merge(other)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same rows have been counted in the same cells."""
+        if not isinstance(other, Histogram):
+            return NotImplemented
+        if self._d != other._d or self._n != other._n:
+            return False
+        return self._n == 0 or bool(
+            np.array_equal(self.spacing, other.spacing)
+            and np.array_equal(self._cells, other._cells)
+            and np.array_equal(self._counts, other._counts)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        if self._exponent is None:
+            return f"Histogram(d={self._d}, n={self._n})"
+        widths = " × ".join(f"{width:.3g}" for width in self.spacing)
+        return f"Histogram(d={self._d}, n={self._n}, {self._counts.size} cells of {widths})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._exponent is not None:
+            self._settle()
+        return self.__dict__.copy()
+
+    @on_one_blas_thread
+    def entropy(self, *, method: str | Estimator = "kde", base: float | None = None) -> Estimate:
+        """Differential entropy, in nats.
+
+        Parameters
+        ----------
+        method : str or estimator, default "kde"
+            "kde" or "gaussian", or such an object: those that take counts.
+        base : float, optional
+            Unit: e (None) for nats, 2 for bits, 10 for hartleys.
+
+        Returns
+        -------
+        Estimate
+            With its standard error; it knows no `bias`.
+
+        Raises
+        ------
+        DegenerateSampleError
+            If many more rows share a cell than lie in neighbouring ones, or columns are constant.
+        ValueError
+            If there are too few rows, and as in `infoplane.entropy`.
+        """
+        return entropy_estimate(method, self._sample(), unit_of(base))[0]
+
+    def entropy_power(self, *, method: str | Estimator = "kde") -> Estimate:
+        """Entropy power N = exp(2H/d)/(2πe), in squared units of the data.
+
+        Parameters
+        ----------
+        method : str or estimator, default "kde"
+            As in `entropy`.
+        """
+        return power_of_entropy(self.entropy(method=method))
+
+    @on_one_blas_thread
+    def fisher_information(self, *, method: str | Estimator = "kde") -> Array:
+        """Fisher information matrix, in inverse squared units of the data.
+
+        Parameters
+        ----------
+        method : str or estimator, default "kde"
+            As in `entropy`.
+        """
+        sample = self._sample()
+        return fisher_estimator(method, sample).fisher(sample).matrix
+
+    @on_one_blas_thread
+    def fisher_trace(self, *, method: str | Estimator = "kde") -> Estimate:
+        """Trace of the Fisher information matrix, with its standard error.
+
+        Parameters
+        ----------
+        method : str or estimator, default "kde"
+            As in `entropy`.
+        """
+        return trace_estimate(method, self._sample())[0]
+
+    @on_one_blas_thread
+    def fisher_shannon(self, *, method: str | Estimator = "kde") -> FisherShannonPoint:
+        """Place in the Fisher–Shannon plane: H, N, J, tr J and the product N·tr J/d, with standard errors.
+
+        Parameters
+        ----------
+        method : str or estimator, default "kde"
+            As in `entropy`.
+        """
+        return point_estimate(method, self._sample())
+
+    def _sample(self) -> Sample:
+        if self._n == 0:
+            raise ValueError("the histogram must hold rows: `update` it first")
+        self._settle()
+        self._require_continuous()
+        return Sample.of_cells(self.values, self._counts.astype(float), self.spacing)
+
+    def _require_continuous(self) -> None:
+        """Refuse variables whose rows share cells far more often than they lie side by side."""
+        for axis in range(self._d):
+            order = np.argsort(self._cells[:, axis], kind="stable")
+            cells, counts = _tallied(self._cells[order, axis, None], self._counts[order])
+            c = counts.astype(float)
+            shared = float(c @ (c - 1))
+            beside = float(c[1:] @ (c[:-1] * (np.diff(cells[:, 0]) == 1)))
+            if shared > _MOST_SHARED * beside + _LEAST_SHARED:
+                raise DegenerateSampleError(
+                    f"column {axis} of the stream takes the same values again and again (or is narrower than "
+                    f"the cells of {self.spacing[axis]:.3g}): {shared / max(beside, 1):.3g} times as many "
+                    "pairs share a cell as lie in neighbouring ones: there is no density to be estimated. "
+                    "Add uniform noise as wide as the rounding step to rounded data"
+                )
+
+    def _take(self, rows: Array) -> None:
+        """Sort rows into cells, or let them wait for others that tell the scale."""
+        if self._exponent is None:
+            self._waiting.append(rows.copy())
+            if sum(map(len, self._waiting)) < _FIRST_ROWS:
+                return
+            rows = self._scaled()
+            if self._exponent is None:
+                self._waiting = [rows]
+                return
+        for first in range(0, len(rows), _ROWS):
+            self._gathered.append(self._counted(rows[first : first + _ROWS]))
+            if sum(counts.size for _, counts in self._gathered) > max(_GATHERED, self._counts.size // 4):
+                self._settle()
+
+    def _counted(self, rows: Array) -> tuple[Whole, Whole]:
+        scaled = np.floor(np.ldexp(rows, -self._exponent))  # type: ignore[operator]
+        if np.abs(scaled).max() > _FARTHEST:
+            raise ValueError(
+                f"`x` must lie within 2⁶⁰ cells of {self.spacing} from zero, got {np.abs(rows).max():.3g}"
+            )
+        return _tallied(scaled.astype(np.int64), None)
+
+    def _scaled(self) -> Array:
+        """The rows that wait; if they vary, they set the width of cells."""
+        rows, self._waiting = np.concatenate(self._waiting), []
+        low, high = np.quantile(rows, [0.25, 0.75], axis=0)
+        # More than half of the rows may be equal in a column without density; the refusal comes later.
+        scale = np.where(high > low, (high - low) / 1.349, rows.std(axis=0))
+        if (scale > 0).all():
+            self._exponent = _exponents(scale / _FINENESS[self._d], self._d)
+        return rows
+
+    def _settle(self, exponent: NDArray[np.int64] | None = None) -> None:
+        """Put all rows into cells, of at least the given width."""
+        if self._exponent is None:
+            if not self._waiting:
+                raise ValueError("the histogram must hold rows: `update` it first")
+            rows = self._scaled()
+            if self._exponent is None:
+                self._waiting = [rows]
+                raise DegenerateSampleError(
+                    "the rows of the stream must vary in every column, got constant ones"
+                )
+            self._gathered.append(self._counted(rows))
+        gathered, self._gathered = self._gathered, []
+        if gathered:
+            self._add(
+                np.concatenate([cells for cells, _ in gathered]),
+                np.concatenate([counts for _, counts in gathered]),
+            )
+        if exponent is not None and (exponent > self._exponent).any():
+            self._cells, self._counts = _tallied(self._cells >> (exponent - self._exponent), self._counts)
+            self._exponent = exponent
+
+    def _add(self, cells: Whole, counts: Whole) -> None:
+        """Add counts of cells of the present width, and widen cells while there are too many."""
+        cells, counts = np.concatenate([self._cells, cells]), np.concatenate([self._counts, counts])
+        cells, counts = _tallied(cells, counts)
+        assert self._exponent is not None
+        while counts.size > self._most:
+            cells, counts = _tallied(cells >> 1, counts)
+            self._exponent = self._exponent + 1
+        self._cells, self._counts = cells, counts
+
+
+def _exponents(spacing: ArrayLike, d: int) -> NDArray[np.int64]:
+    widths = np.asarray(spacing, dtype=float)
+    if widths.shape not in ((), (d,)) or not (np.isfinite(widths) & (widths > 0)).all():
+        raise ValueError(
+            f"`spacing` must be a positive number, or one for each of d = {d} axes, got {spacing!r}"
+        )
+    return np.broadcast_to(np.frexp(widths)[1] - 1, d).astype(np.int64)
+
+
+def _tallied(cells: Whole, counts: Whole | None) -> tuple[Whole, Whole]:
+    """Distinct cells in lexicographic order, and the sum of counts (of ones) in each."""
+    # Column by column, as extremes of many short rows take ten times as long.
+    low = np.array([column.min() for column in cells.T])
+    spans = [int(column.max()) - int(first) + 1 for column, first in zip(cells.T, low, strict=True)]
+    places = cells - low
+    labels = None
+    if math.prod(spans) >= _FARTHEST:
+        ranked = [np.unique(column, return_inverse=True) for column in cells.T]
+        labels, places = [label for label, _ in ranked], np.column_stack([place for _, place in ranked])
+        spans = [label.size for label in labels]
+    code = places[:, 0]
+    for axis in range(1, len(spans)):
+        code = code * spans[axis] + places[:, axis]
+    found, totals = _totals(code, counts, math.prod(spans))
+    distinct = np.empty((found.size, len(spans)), dtype=np.int64)
+    for axis in reversed(range(len(spans))):
+        place = found % spans[axis]
+        found = found // spans[axis]
+        distinct[:, axis] = low[axis] + place if labels is None else labels[axis][place]
+    return distinct, totals
+
+
+def _totals(code: Whole, counts: Whole | None, size: int) -> tuple[Whole, Whole]:
+    """Distinct codes, ascending, and the sum of counts (of ones) of each."""
+    if counts is None and size <= min(_BOX, 16 * code.size):
+        box = np.bincount(code, minlength=size)
+        found = np.flatnonzero(box)
+        return found.astype(np.int64), box[found].astype(np.int64)
+    if counts is None:
+        found, number = np.unique(code, return_counts=True)
+        return found, number.astype(np.int64)
+    order = np.argsort(code, kind="stable")
+    ordered = code[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    # Whole numbers all along: sums of floats would end at 2⁵³.
+    return ordered[starts], np.add.reduceat(counts[order], starts)
