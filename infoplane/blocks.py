@@ -14,6 +14,7 @@ from infoplane.estimators import Estimator
 from infoplane.estimators.base import EntropyFit, FisherFit
 from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.methods import entropy_fit, estimator_of, fisher_estimator
+from infoplane.progress import stage
 from infoplane.sample import Sample
 
 Array = NDArray[np.float64]
@@ -132,7 +133,12 @@ class Blocks:
         tasks = (
             delayed(measured)(sample.values[rows], quantity, self.method, sample.name) for rows in blocks
         )
-        return blocks, Parallel(n_jobs=self.n_jobs)(tasks)
+        fits = []
+        with stage("blocks", self.count) as advance:
+            for fit in Parallel(n_jobs=self.n_jobs, return_as="generator")(tasks):
+                fits.append(fit)
+                advance(1)
+        return blocks, fits
 
 
 @on_one_blas_thread

@@ -17,6 +17,7 @@ from infoplane.estimators.entropy_sums import InformationFit, collapse, entropy_
 from infoplane.estimators.shared_balls import shared_ball_information
 from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.methods import TRUSTED_DIMENSIONS, estimator_of, unit_of
+from infoplane.progress import shown
 from infoplane.sample import Sample, as_array
 
 # Ranks of n rows resolve log n less this for each pair of variables; some of it before, accuracy is lost.
@@ -29,7 +30,12 @@ _COLLAPSED = 0.4
 
 @on_one_blas_thread
 def mutual_information(
-    x: ArrayLike, y: ArrayLike, *, method: str | Estimator = "auto", base: float | None = None
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    method: str | Estimator = "auto",
+    base: float | None = None,
+    progress: bool = False,
 ) -> Estimate:
     """Mutual information I(X; Y) = E log f(X, Y)/(f(X) f(Y)) = H(X) + H(Y) − H(X, Y), in nats.
 
@@ -49,6 +55,8 @@ def mutual_information(
         estimated by it.
     base : float, optional
         Unit: e (None) for nats, 2 for bits, 10 for hartleys.
+    progress : bool, default False
+        Show stages that take long, as in `entropy`.
 
     Returns
     -------
@@ -100,14 +108,20 @@ def mutual_information(
     >>> i == mutual_information(1000 * x, np.log(y))
     True
     """
-    pair = _paired(method, x=x, y=y)
-    fit = _mutual_information(method, *pair)
-    return _estimate(fit, pair, base)
+    with shown(progress):
+        pair = _paired(method, x=x, y=y)
+        fit = _mutual_information(method, *pair)
+        return _estimate(fit, pair, base)
 
 
 @on_one_blas_thread
 def conditional_entropy(
-    x: ArrayLike, *, given: ArrayLike, method: str | Estimator = "auto", base: float | None = None
+    x: ArrayLike,
+    *,
+    given: ArrayLike,
+    method: str | Estimator = "auto",
+    base: float | None = None,
+    progress: bool = False,
 ) -> Estimate:
     """Conditional entropy H(X | Y) = H(X, Y) − H(Y) = H(X) − I(X; Y), in nats.
 
@@ -124,6 +138,8 @@ def conditional_entropy(
         `mutual_information`, with others the difference of two entropies.
     base : float, optional
         Unit: e (None) for nats, 2 for bits, 10 for hartleys.
+    progress : bool, default False
+        Show stages that take long, as in `entropy`.
 
     Returns
     -------
@@ -157,15 +173,16 @@ def conditional_entropy(
     >>> abs(h - 1.419) < 2 * h.standard_error
     True
     """
-    pair = _paired(method, x=x, given=given)
-    if method in ("auto", "ksg"):
-        fit = _mutual_information(method, *pair)
-        shared = EntropyFit(fit.value, fit.standard_error, fit.influence)
-        parts = [(1, BestEntropy().entropy(pair[0])), (-1, shared)]
-        return _estimate(entropy_sum(parts, fit.method), pair, base)
-    estimator = _named(method)
-    parts = [(1, estimator.entropy(_joint(*pair))), (-1, estimator.entropy(pair[1]))]
-    return _estimate(entropy_sum(parts, _label(method, estimator)), pair, base)
+    with shown(progress):
+        pair = _paired(method, x=x, given=given)
+        if method in ("auto", "ksg"):
+            fit = _mutual_information(method, *pair)
+            shared = EntropyFit(fit.value, fit.standard_error, fit.influence)
+            parts = [(1, BestEntropy().entropy(pair[0])), (-1, shared)]
+            return _estimate(entropy_sum(parts, fit.method), pair, base)
+        estimator = _named(method)
+        parts = [(1, estimator.entropy(_joint(*pair))), (-1, estimator.entropy(pair[1]))]
+        return _estimate(entropy_sum(parts, _label(method, estimator)), pair, base)
 
 
 @on_one_blas_thread
@@ -176,6 +193,7 @@ def conditional_mutual_information(
     given: ArrayLike,
     method: str | Estimator = "auto",
     base: float | None = None,
+    progress: bool = False,
 ) -> Estimate:
     """Conditional mutual information I(X; Y | Z) = H(X, Z) + H(Y, Z) − H(X, Y, Z) − H(Z), in nats.
 
@@ -196,6 +214,8 @@ def conditional_mutual_information(
         raises it towards four entropies of normal scores where they are higher by more than noise.
     base : float, optional
         Unit: e (None) for nats, 2 for bits, 10 for hartleys.
+    progress : bool, default False
+        Show stages that take long, as in `entropy`.
 
     Returns
     -------
@@ -233,22 +253,23 @@ def conditional_mutual_information(
     >>> abs(i) < 2 * i.standard_error
     True
     """
-    triple = _paired(method, x=x, y=y, given=given)
-    one, other, condition = triple
-    if method in ("auto", "ksg"):
-        scores = [normal_scores(sample.values) for sample in triple]
-        if method == "ksg":
-            return _estimate(shared_ball_information(*scores), triple, base)
-        return _estimate(conditional_copula_information(*scores), triple, base)
-    estimator = _named(method)
-    parts = [
-        (1, estimator.entropy(_joint(one, condition))),
-        (1, estimator.entropy(_joint(other, condition))),
-        (-1, estimator.entropy(_joint(*triple))),
-        (-1, estimator.entropy(condition)),
-    ]
-    fit = entropy_sum(parts, _label(method, estimator), degrees=one.d * other.d)
-    return _estimate(fit, triple, base)
+    with shown(progress):
+        triple = _paired(method, x=x, y=y, given=given)
+        one, other, condition = triple
+        if method in ("auto", "ksg"):
+            scores = [normal_scores(sample.values) for sample in triple]
+            if method == "ksg":
+                return _estimate(shared_ball_information(*scores), triple, base)
+            return _estimate(conditional_copula_information(*scores), triple, base)
+        estimator = _named(method)
+        parts = [
+            (1, estimator.entropy(_joint(one, condition))),
+            (1, estimator.entropy(_joint(other, condition))),
+            (-1, estimator.entropy(_joint(*triple))),
+            (-1, estimator.entropy(condition)),
+        ]
+        fit = entropy_sum(parts, _label(method, estimator), degrees=one.d * other.d)
+        return _estimate(fit, triple, base)
 
 
 def _mutual_information(method: str | Estimator, x: Sample, y: Sample) -> InformationFit:

@@ -21,6 +21,7 @@ from infoplane.methods import (
     unit_of,
     with_rtol,
 )
+from infoplane.progress import shown
 from infoplane.sample import Sample, as_points
 
 Array = NDArray[np.float64]
@@ -37,6 +38,7 @@ def entropy(
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
     rtol: float | None = None,
+    progress: bool = False,
 ) -> Estimate:
     """Differential entropy H = −E log f(X), in nats.
 
@@ -68,6 +70,8 @@ def entropy(
     rtol : float, optional
         Relative standard error of the entropy power and of tr J that is enough, for "kde" in d ≥ 3: pairs are
         summed at as many random points as that takes, drawn by `rng`. By default at 20,000 points at most.
+    progress : bool, default False
+        Show a bar for each stage that takes longer than half a second, by tqdm (extra ``progress``).
 
     Returns
     -------
@@ -117,10 +121,11 @@ def entropy(
     """
     unit = unit_of(base)
     method = with_rtol(method, rtol, rng)
-    if is_dask(x):
-        return _dask_sample(x, method, weights, counts, ties, rng).entropy(base)
-    sample = _sample(x, method, weights, counts, ties, rng)
-    return entropy_estimate(method, sample, unit)[0]
+    with shown(progress):
+        if is_dask(x):
+            return _dask_sample(x, method, weights, counts, ties, rng).entropy(base)
+        sample = _sample(x, method, weights, counts, ties, rng)
+        return entropy_estimate(method, sample, unit)[0]
 
 
 @on_one_blas_thread
@@ -133,6 +138,7 @@ def entropy_power(
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
     rtol: float | None = None,
+    progress: bool = False,
 ) -> Estimate:
     """Entropy power N = exp(2H/d)/(2πe), in squared units of the data.
 
@@ -153,6 +159,8 @@ def entropy_power(
         Source of noise for "dither".
     rtol : float, optional
         What precision is enough for "kde", as in `entropy`.
+    progress : bool, default False
+        Show stages that take long, as in `entropy`.
 
     Returns
     -------
@@ -182,10 +190,11 @@ def entropy_power(
     4.003 ± 0.057 (spacing, n=10000)
     """
     method = with_rtol(method, rtol, rng)
-    if is_dask(x):
-        return _dask_sample(x, method, weights, counts, ties, rng).entropy_power()
-    sample = _sample(x, method, weights, counts, ties, rng)
-    return power_of_entropy(entropy_estimate(method, sample)[0])
+    with shown(progress):
+        if is_dask(x):
+            return _dask_sample(x, method, weights, counts, ties, rng).entropy_power()
+        sample = _sample(x, method, weights, counts, ties, rng)
+        return power_of_entropy(entropy_estimate(method, sample)[0])
 
 
 @on_one_blas_thread
@@ -198,6 +207,7 @@ def fisher_information(
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
     rtol: float | None = None,
+    progress: bool = False,
 ) -> Array:
     """Fisher information matrix J = E[s sᵀ], s = ∇ log f(X), in inverse squared units of the data.
 
@@ -222,6 +232,8 @@ def fisher_information(
         Source of noise for "dither".
     rtol : float, optional
         What precision is enough for "kde", as in `entropy`.
+    progress : bool, default False
+        Show stages that take long, as in `entropy`.
 
     Returns
     -------
@@ -256,10 +268,11 @@ def fisher_information(
            [-1.,  2.]])
     """
     method = with_rtol(method, rtol, rng)
-    if is_dask(x):
-        return _dask_sample(x, method, weights, counts, ties, rng).fisher_information()
-    sample = _sample(x, method, weights, counts, ties, rng)
-    return fisher_estimator(method, sample).fisher(sample).matrix
+    with shown(progress):
+        if is_dask(x):
+            return _dask_sample(x, method, weights, counts, ties, rng).fisher_information()
+        sample = _sample(x, method, weights, counts, ties, rng)
+        return fisher_estimator(method, sample).fisher(sample).matrix
 
 
 @on_one_blas_thread
@@ -272,6 +285,7 @@ def fisher_trace(
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
     rtol: float | None = None,
+    progress: bool = False,
 ) -> Estimate:
     """Trace of the Fisher information matrix, tr J = E|∇ log f(X)|², in inverse squared units of the data.
 
@@ -291,6 +305,8 @@ def fisher_trace(
         Source of noise for "dither".
     rtol : float, optional
         What precision is enough for "kde", as in `entropy`.
+    progress : bool, default False
+        Show stages that take long, as in `entropy`.
 
     Returns
     -------
@@ -320,10 +336,11 @@ def fisher_trace(
     True
     """
     method = with_rtol(method, rtol, rng)
-    if is_dask(x):
-        return _dask_sample(x, method, weights, counts, ties, rng).fisher_trace()
-    sample = _sample(x, method, weights, counts, ties, rng)
-    return trace_estimate(method, sample)[0]
+    with shown(progress):
+        if is_dask(x):
+            return _dask_sample(x, method, weights, counts, ties, rng).fisher_trace()
+        sample = _sample(x, method, weights, counts, ties, rng)
+        return trace_estimate(method, sample)[0]
 
 
 @on_one_blas_thread
@@ -336,6 +353,7 @@ def fisher_shannon(
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
     rtol: float | None = None,
+    progress: bool = False,
 ) -> FisherShannonPoint:
     """Place of a sample in the Fisher–Shannon plane: H, N, J, tr J and the product N·tr J/d.
 
@@ -353,6 +371,8 @@ def fisher_shannon(
         Source of noise for "dither".
     rtol : float, optional
         What precision is enough for "kde", as in `entropy`.
+    progress : bool, default False
+        Show stages that take long, as in `entropy`.
 
     Returns
     -------
@@ -387,10 +407,11 @@ def fisher_shannon(
     True
     """
     method = with_rtol(method, rtol, rng)
-    if is_dask(x):
-        return _dask_sample(x, method, weights, counts, ties, rng).fisher_shannon()
-    sample = _sample(x, method, weights, counts, ties, rng)
-    return point_estimate(method, sample)
+    with shown(progress):
+        if is_dask(x):
+            return _dask_sample(x, method, weights, counts, ties, rng).fisher_shannon()
+        sample = _sample(x, method, weights, counts, ties, rng)
+        return point_estimate(method, sample)
 
 
 @on_one_blas_thread
@@ -403,6 +424,7 @@ def score(
     counts: ArrayLike | None = None,
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
+    progress: bool = False,
 ) -> Array:
     """Score s = ∇ log f, the direction and relative rate in which the density grows, in inverse data units.
 
@@ -422,6 +444,8 @@ def score(
         What becomes of rounded data, as in `entropy`.
     rng : numpy.random.Generator or int, optional
         Source of noise for "dither".
+    progress : bool, default False
+        Show stages that take long, as in `entropy`.
 
     Returns
     -------
@@ -456,9 +480,10 @@ def score(
         raise TypeError(
             "`x` must be an array in memory for a score, got a dask array; pass `x[:m].compute()`"
         )
-    sample = _sample(x, method, weights, counts, ties, rng)
-    at = None if points is None else as_points(points, sample)
-    return fisher_estimator(method, sample).score(sample, at)
+    with shown(progress):
+        sample = _sample(x, method, weights, counts, ties, rng)
+        at = None if points is None else as_points(points, sample)
+        return fisher_estimator(method, sample).score(sample, at)
 
 
 def _dask_sample(

@@ -15,6 +15,7 @@ from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.estimators import Estimator
 from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.methods import point_estimate
+from infoplane.progress import shown, stage
 from infoplane.sample import Sample, as_array
 
 Array = NDArray[np.float64]
@@ -97,6 +98,7 @@ def windows(
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
     n_jobs: int = 1,
+    progress: bool = False,
 ) -> Any:
     """Trajectory of a signal in the Fisher–Shannon plane: H, N, tr J and N·tr J/d of each window.
 
@@ -125,6 +127,8 @@ def windows(
         Source of noise for "dither".
     n_jobs : int, default 1
         Windows at a time, by joblib; −1 for all cores.
+    progress : bool, default False
+        Show how many windows are done, by tqdm (extra ``progress``).
 
     Returns
     -------
@@ -184,7 +188,8 @@ def windows(
         resolved, noise = _resolved(part, name, ties, source)
         starts = np.arange(0, len(part) - width + 1, step or width)
         cut = [resolved[start : start + width] for start in starts]
-        paths.append(Trajectory(_mapped(measure, cut, noise, name, n_jobs), starts, width))
+        with shown(progress):
+            paths.append(Trajectory(_mapped(measure, cut, noise, name, n_jobs), starts, width))
     if frame:
         return _frame(x, paths)
     return paths[0] if len(parts) == 1 else dict(enumerate(paths))
@@ -248,11 +253,18 @@ def _mapped(
     measure: _Measure, cut: list[Array], noise: Array, name: str, n_jobs: int
 ) -> tuple[FisherShannonPoint, ...]:
     if n_jobs == 1:
-        found = [measure(rows, noise, name) for rows in cut]
+        measured = (measure(rows, noise, name) for rows in cut)
     else:
         from joblib import Parallel, delayed  # only here, as it takes long to import
 
-        found = Parallel(n_jobs=n_jobs)(delayed(measure)(rows, noise, name) for rows in cut)
+        measured = Parallel(n_jobs=n_jobs, return_as="generator")(
+            delayed(measure)(rows, noise, name) for rows in cut
+        )
+    found = []
+    with stage(f"windows of {name}", len(cut)) as advance:
+        for point in measured:
+            found.append(point)
+            advance(1)
     points = [point for point in found if isinstance(point, FisherShannonPoint)]
     if not points:
         raise DegenerateSampleError(f"no window of `{name}` has a density; the first one: {found[0]}")

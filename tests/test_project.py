@@ -20,7 +20,8 @@ FLOORS = {
     # A module may import only from lower floors, or from those listed before it on its own.
     "infoplane": [
         [
-            "kernels.linear_algebra", "kernels.jit", "kernels.exp", "kernels.pairs", "kernels.vectors",
+            "progress", "kernels.linear_algebra", "kernels.jit", "kernels.exp", "kernels.pairs",
+            "kernels.vectors",
             "kernels.candidates", "kernels.tiles", "kernels.brute_force", "kernels.nearest",
             "kernels.neighbors", "kernels.ranges", "kernels.binning", "kernels.splines", "kernels.spacings",
             "kernels.moments",

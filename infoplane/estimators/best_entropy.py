@@ -12,6 +12,7 @@ from infoplane.estimators.entropy_only import EntropyOnly
 from infoplane.estimators.mixture_neighbors import MixtureCalibratedKNN
 from infoplane.estimators.spacing import Spacing, spacing_terms
 from infoplane.estimators.weighted_knn import WeightedKNN, best_neighbors
+from infoplane.progress import stage
 from infoplane.sample import Sample
 
 # Rows for each entry of a rotation, below which axes found in the data overfit by more than the error.
@@ -90,7 +91,11 @@ class BestEntropy(EntropyOnly):
         sample : Sample
             At least max(5d, 20) distinct rows.
         """
-        fits = [(estimator, estimator.entropy(sample)) for estimator in self.candidates(sample)]
+        candidates, fits = self.candidates(sample), []
+        with stage("estimators of entropy", len(candidates)) as advance:
+            for estimator in candidates:
+                fits.append((estimator, estimator.entropy(sample)))
+                advance(1)
         resolved = [pair for pair in fits if pair[0] != Copula() or _resolved_by_ranks(sample, pair[1])]
         return min(resolved, key=lambda pair: pair[1].value)
 

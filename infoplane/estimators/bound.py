@@ -19,6 +19,7 @@ from infoplane.estimators.mixture import MixtureScore
 from infoplane.estimators.score_models import EllipticalScore, Field, ScoreModel
 from infoplane.estimators.stack import Ensemble, best_weights, check_options, shuffled_rows
 from infoplane.limits import one_sided_reach
+from infoplane.progress import stage
 from infoplane.sample import Sample
 
 _Model = TypeVar("_Model")
@@ -221,7 +222,11 @@ def _crossed(
 ) -> Iterator[tuple[NDArray[np.bool_], list[tuple[NDArray[np.bool_], _Model]]]]:
     """Each fold, with the fits that have seen neither it nor another one, and that other one beside each."""
     fold = np.arange(len(z)) % folds
-    fits = {frozenset(pair): fit(z[~np.isin(fold, pair)]) for pair in combinations(range(folds), 2)}
+    fits, pairs = {}, [frozenset(pair) for pair in combinations(range(folds), 2)]
+    with stage("pairs of folds", len(pairs)) as advance:
+        for pair in pairs:
+            fits[pair] = fit(z[~np.isin(fold, [*pair])])
+            advance(1)
     for a in range(folds):
         yield fold == a, [(fold == b, fits[frozenset((a, b))]) for b in range(folds) if b != a]
 

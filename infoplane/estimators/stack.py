@@ -29,6 +29,7 @@ from infoplane.estimators.score_models import (
     ScoreField,
     ScoreModel,
 )
+from infoplane.progress import stage
 from infoplane.sample import Sample
 
 Rows = NDArray[np.intp]
@@ -175,10 +176,12 @@ class Stack:
         jacobians = np.empty((len(self.models), n, d, d))
         ensembles = []
         fold = _balanced_folds(u, self.folds, rng)
-        for q in range(self.folds):
-            held = fold == q
-            ensembles.append(Ensemble.fit(self.models, u[~held], rng))
-            scores[:, held], jacobians[:, held] = ensembles[-1].fields(u[held])
+        with stage("folds of score models", self.folds) as advance:
+            for q in range(self.folds):
+                held = fold == q
+                ensembles.append(Ensemble.fit(self.models, u[~held], rng))
+                scores[:, held], jacobians[:, held] = ensembles[-1].fields(u[held])
+                advance(1)
         divergences = np.einsum("pnaa->pn", jacobians)
         weights = best_weights(scores, divergences)
         out = Field(np.tensordot(weights, scores, 1), np.tensordot(weights, jacobians, 1))

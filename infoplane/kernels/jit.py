@@ -17,6 +17,8 @@ import numba
 import numpy as np
 from numba.core.compiler_lock import global_compiler_lock
 
+from infoplane.progress import stage
+
 # No `nnan` and `ninf`: kernels may meet infinities, and comparisons with them must hold.
 FAST = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
@@ -130,19 +132,22 @@ def over_rows(function: Callable[..., None], rows: int, *arguments: Any, grain: 
         Rows a task; as calling a kernel costs 10 μs, their work should take a hundred times that.
     """
     ranges = [(start, min(start + grain, rows)) for start in range(0, rows, grain)]
-    if get_num_threads() == 1 or len(ranges) == 1:
-        for start, stop in ranges:
-            function(start, stop, *arguments)
-        return
-    tasks = [_shared_pool().submit(function, start, stop, *arguments) for start, stop in ranges]
-    try:
-        for task in tasks:
-            task.result()
-    except BaseException:
-        # Ctrl-C, or a failed task: what has not begun is not wanted any more.
-        for task in tasks:
-            task.cancel()
-        raise
+    with stage(function.__name__.strip("_").replace("_", " "), len(ranges)) as advance:
+        if get_num_threads() == 1 or len(ranges) == 1:
+            for start, stop in ranges:
+                function(start, stop, *arguments)
+                advance(1)
+            return
+        tasks = [_shared_pool().submit(function, start, stop, *arguments) for start, stop in ranges]
+        try:
+            for task in tasks:
+                task.result()
+                advance(1)
+        except BaseException:
+            # Ctrl-C, or a failed task: what has not begun is not wanted any more.
+            for task in tasks:
+                task.cancel()
+            raise
 
 
 def _shared_pool() -> ThreadPoolExecutor:
