@@ -1,6 +1,6 @@
 """Time every kernel and the whole beside other packages in the same run, on one thread and on two.
 
-    python -m benchmarks.speed             # → results/speed.json; about fifteen minutes
+    python -m benchmarks.speed             # → results/speed.json; half an hour, mostly memory
     python -m benchmarks.speed --quick     # a tenth of the points, nothing written
     python -m benchmarks.report            # rewrites the README's table from results/speed.json
 
@@ -57,8 +57,9 @@ def main(options: Options) -> None:
         figures["missing"] = found["missing"]
         keep(figures, options)
     if not options.only:
-        figures["memory"] = memory(options.quick)
         figures["first call"] = first_calls()
+        keep(figures, options)
+        figures["memory"] = memory(options.quick)
         keep(figures, options)
     from benchmarks import report
 
