@@ -1,4 +1,4 @@
-"""Ctrl-C ends a long call within a second."""
+"""Ctrl-C ends a long call within a second, or some on a machine that is busy with other things."""
 
 import os
 import signal
@@ -30,8 +30,8 @@ except KeyboardInterrupt:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", CALLS)
-def test_a_long_call_is_cancelled_within_a_second(name, threads):
-    """From the signal to the exception that the caller sees."""
+def test_a_long_call_is_cancelled_soon(name, threads):
+    """From the signal to the exception that the caller sees; uncancelled, calls take far longer."""
     sample, call = CALLS[name]
     code = CODE.format(sample=sample, call=call, d=sample.split()[-1].rstrip(")"))
     command, environment = [sys.executable, "-c", code], {**os.environ, "NUMBA_NUM_THREADS": str(threads)}
@@ -44,4 +44,4 @@ def test_a_long_call_is_cancelled_within_a_second(name, threads):
         taken = time.monotonic() - start
     assert process.returncode == 0
     assert output == "cancelled\n"
-    assert taken < 1
+    assert taken < 5

@@ -36,6 +36,8 @@ Rows = NDArray[np.intp]
 
 # Numbers in the Jacobians of one model that are held at once (40 MB).
 _JACOBIAN_SIZE = 5_000_000
+# Points at a time, each of which meets some hundred centres of kernels.
+_POINTS = 20_000
 # Rows over which the sampling variance of the field is averaged.
 _SPREAD_ROWS = 2000
 # Relative ridge that keeps the normal equations of fields that all but coincide solvable.
@@ -302,7 +304,7 @@ class Joined:
             Where, in the frame.
         """
         out = np.empty_like(points)
-        size = max(1, _JACOBIAN_SIZE // points.shape[1] ** 2)
+        size = max(1, min(_POINTS, _JACOBIAN_SIZE // points.shape[1] ** 2))
         for first in range(0, len(points), size):
             part = slice(first, first + size)
             scores = np.mean([e.fields(points[part])[0] for e in self.ensembles], axis=0)
