@@ -13,8 +13,10 @@ CALLS = {
     "neighbours": ("standard_normal((200_000, 12))", "entropy(x, method='knn')"),
 }
 CODE = """
+import signal
 import numpy as np
 from infoplane import entropy, fisher_trace
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells take from jobs in the background
 x = np.random.default_rng(0).standard_normal((400, {d}))
 {call}
 x = np.random.default_rng(0).{sample}
