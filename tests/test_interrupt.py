@@ -1,4 +1,4 @@
-"""Ctrl-C ends a long call within a second, or some on a machine that is busy with other things."""
+"""Ctrl-C ends a long call within a second."""
 
 import os
 import signal
@@ -32,8 +32,13 @@ except KeyboardInterrupt:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs POSIX signals")
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", CALLS)
-def test_a_long_call_is_cancelled_soon(name, threads):
-    """From the signal to the exception that the caller sees; uncancelled, calls take far longer."""
+def test_a_long_call_is_cancelled_within_a_second(name, threads):
+    """On one of three tries, as other work on the machine may hold one up."""
+    assert any(seconds_to_cancel(name, threads) < 1 for _ in range(3))
+
+
+def seconds_to_cancel(name, threads):
+    """From the signal to the exception that the caller sees."""
     sample, call = CALLS[name]
     code = CODE.format(sample=sample, call=call, d=sample.split()[-1].rstrip(")"))
     command, environment = [sys.executable, "-c", code], {**os.environ, "NUMBA_NUM_THREADS": str(threads)}
@@ -46,4 +51,4 @@ def test_a_long_call_is_cancelled_soon(name, threads):
         taken = time.monotonic() - start
     assert process.returncode == 0
     assert output == "cancelled\n"
-    assert taken < 5
+    return taken
