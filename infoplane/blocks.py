@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from infoplane.sample import Sample
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
+_Fit = TypeVar("_Fit", EntropyFit, FisherFit)
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,7 @@ class Blocks:
         sample : Sample
             Enough distinct rows for the method in every block.
         """
-        blocks, fits = self._mapped(sample, "entropy")
-        return joined_entropy([f for f in fits if isinstance(f, EntropyFit)], blocks, sample.n)
+        return joined_entropy(*self._mapped(sample, block_entropy), sample.n)
 
     def fisher(self, sample: Sample) -> FisherFit:
         """Fisher information matrix in original units.
@@ -100,8 +100,7 @@ class Blocks:
         sample : Sample
             Enough distinct rows for the method in every block.
         """
-        blocks, fits = self._mapped(sample, "fisher")
-        return joined_fisher([f for f in fits if isinstance(f, FisherFit)], blocks, sample.n)
+        return joined_fisher(*self._mapped(sample, block_fisher), sample.n)
 
     def score(self, sample: Sample, points: Array | None) -> Array:
         """Refuse: blocks have scores of their own.
@@ -116,8 +115,8 @@ class Blocks:
         raise ValueError("blocks give no score; use the method itself")
 
     def _mapped(
-        self, sample: Sample, quantity: Literal["entropy", "fisher"]
-    ) -> tuple[list[Rows], Sequence[EntropyFit | FisherFit]]:
+        self, sample: Sample, measure: Callable[[Array, str | Estimator, str], _Fit]
+    ) -> tuple[list[_Fit], list[Rows]]:
         from joblib import Parallel, delayed  # only here, as it takes long to import
 
         sample.require_distinct_rows(self.name)
@@ -130,37 +129,41 @@ class Blocks:
         if self.rows is not None:
             shuffled = shuffled[: self.rows * self.count]
         blocks = np.array_split(shuffled, self.count)
-        tasks = (
-            delayed(measured)(sample.values[rows], quantity, self.method, sample.name) for rows in blocks
-        )
+        tasks = (delayed(measure)(sample.values[rows], self.method, sample.name) for rows in blocks)
         fits = []
         with stage("blocks", self.count) as advance:
             for fit in Parallel(n_jobs=self.n_jobs, return_as="generator")(tasks):
                 fits.append(fit)
                 advance(1)
-        return blocks, fits
+        return fits, blocks
 
 
 @on_one_blas_thread
-def measured(
-    values: Array, quantity: Literal["entropy", "fisher"], method: str | Estimator, name: str
-) -> EntropyFit | FisherFit:
-    """Measure one block.
+def block_entropy(values: Array, method: str | Estimator, name: str) -> EntropyFit:
+    """Measure H of one block.
 
     Parameters
     ----------
     values : ndarray of shape (n, d)
         Its rows.
-    quantity : {"entropy", "fisher"}
-        What.
     method : str or Estimator
         How.
     name : str
         How error messages call the sample.
     """
+    return entropy_fit(method, Sample.of(values, name=name))[1]
+
+
+@on_one_blas_thread
+def block_fisher(values: Array, method: str | Estimator, name: str) -> FisherFit:
+    """Measure J of one block.
+
+    Parameters
+    ----------
+    values, method, name
+        As in `block_entropy`.
+    """
     sample = Sample.of(values, name=name)
-    if quantity == "entropy":
-        return entropy_fit(method, sample)[1]
     return fisher_estimator(method, sample).fisher(sample)
 
 
@@ -176,16 +179,8 @@ def joined_entropy(fits: Sequence[EntropyFit], blocks: Sequence[Rows], n: int) -
     n : int
         Number of rows of the sample.
     """
-    share, influence = _shares(blocks), np.full(n, math.nan)
-    for fit, rows in zip(fits, blocks, strict=True):
-        influence[rows] = fit.influence
-    return EntropyFit(
-        float(share @ [fit.value for fit in fits]),
-        math.hypot(*(share * [fit.standard_error for fit in fits])),
-        influence,
-        bound=fits[0].bound,
-        skewness=float(share @ [fit.skewness for fit in fits]),
-    )
+    share, common = _joined(fits, blocks, n)
+    return EntropyFit(float(share @ [fit.value for fit in fits]), **common)
 
 
 def joined_fisher(fits: Sequence[FisherFit], blocks: Sequence[Rows], n: int) -> FisherFit:
@@ -200,18 +195,21 @@ def joined_fisher(fits: Sequence[FisherFit], blocks: Sequence[Rows], n: int) -> 
     n : int
         Number of rows of the sample.
     """
-    share, influence = _shares(blocks), np.full(n, math.nan)
-    for fit, rows in zip(fits, blocks, strict=True):
-        influence[rows] = fit.influence
-    return FisherFit(
-        np.tensordot(share, np.array([fit.matrix for fit in fits]), 1),
-        math.hypot(*(share * [fit.standard_error for fit in fits])),
-        influence,
-        bound=fits[0].bound,
-        skewness=float(share @ [fit.skewness for fit in fits]),
-    )
+    share, common = _joined(fits, blocks, n)
+    return FisherFit(np.tensordot(share, np.array([fit.matrix for fit in fits]), 1), **common)
 
 
-def _shares(blocks: Sequence[Rows]) -> Array:
+def _joined(
+    fits: Sequence[EntropyFit | FisherFit], blocks: Sequence[Rows], n: int
+) -> tuple[Array, dict[str, Any]]:
+    """The share of each block in the rows that are used, and what is joined alike for both quantities."""
     sizes = np.array([len(rows) for rows in blocks], dtype=float)
-    return sizes / sizes.sum()
+    share, influences = sizes / sizes.sum(), np.full(n, math.nan)
+    for fit, rows in zip(fits, blocks, strict=True):
+        influences[rows] = fit.influence
+    return share, {
+        "standard_error": math.hypot(*(share * [fit.standard_error for fit in fits])),
+        "influences": influences,
+        "bound": fits[0].bound,
+        "skewness": float(share @ [fit.skewness for fit in fits]),
+    }

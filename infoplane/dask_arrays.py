@@ -7,14 +7,14 @@ imported only where an array of its kind has come in.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infoplane.blocks import Blocks, joined_entropy, joined_fisher, measured
+from infoplane.blocks import Blocks, block_entropy, block_fisher, joined_entropy, joined_fisher
 from infoplane.estimate import Estimate, FisherShannonPoint, power_of_entropy
 from infoplane.estimators import KDE, Estimator, Gaussian
 from infoplane.estimators.base import EntropyFit, FisherFit, covariance
@@ -22,7 +22,8 @@ from infoplane.histogram import Histogram
 from infoplane.methods import extrapolated_bias, unit_of
 
 Array = NDArray[np.float64]
-Quantity = Literal["entropy", "fisher"]
+# What measures one block, by a method, under a name.
+Measure = Callable[[Array, str | Estimator, str], EntropyFit | FisherFit]
 
 # Histograms that are merged by one task.
 _FAN_IN = 8
@@ -87,7 +88,7 @@ class DaskSample:
         unit = unit_of(base)
         if self._by_histogram:
             return self._histogram().entropy(method=self._counted, base=base)
-        return self._entropy(*self._fits("entropy"), unit)[0]
+        return self._entropy(*self._fits(block_entropy), unit)[0]
 
     def entropy_power(self) -> Estimate:
         """Entropy power N = exp(2H/d)/(2πe), in squared units of the data."""
@@ -97,20 +98,20 @@ class DaskSample:
         """Fisher information matrix, in inverse squared units of the data."""
         if self._by_histogram:
             return self._histogram().fisher_information(method=self._counted)
-        return self._trace(*self._fits("fisher"))[1].matrix
+        return self._trace(*self._fits(block_fisher))[1].matrix
 
     def fisher_trace(self) -> Estimate:
         """Trace of the Fisher information matrix, with its standard error."""
         if self._by_histogram:
             return self._histogram().fisher_trace(method=self._counted)
-        return self._trace(*self._fits("fisher"))[0]
+        return self._trace(*self._fits(block_fisher))[0]
 
     def fisher_shannon(self) -> FisherShannonPoint:
         """Place in the Fisher–Shannon plane."""
         if self._by_histogram:
             return self._histogram().fisher_shannon(method=self._counted)
-        h, shannon = self._entropy(*self._fits("entropy"), 1.0)
-        trace, fisher = self._trace(*self._fits("fisher"))
+        h, shannon = self._entropy(*self._fits(block_entropy), 1.0)
+        trace, fisher = self._trace(*self._fits(block_fisher))
         shared = covariance(shannon.influence, fisher.influence)
         return FisherShannonPoint.from_estimates(h, fisher.matrix, trace, covariance=shared)
 
@@ -142,7 +143,7 @@ class DaskSample:
         count = min(max(sum(self._sizes) // _BLOCK_ROWS, _LEAST_BLOCKS), _MOST_BLOCKS)
         return Blocks(count, self._method, rows=_BLOCK_ROWS)
 
-    def _fits(self, quantity: Quantity) -> tuple[list[Any], list[Any]]:
+    def _fits(self, measure: Measure) -> tuple[list[Any], list[Any]]:
         """What is measured of every block with its number of rows, and of the halves of some."""
         import dask
 
@@ -162,9 +163,9 @@ class DaskSample:
         fits, half_fits = [], []
         for k in range(blocks.count):
             block = [piece[k] for piece in pieces]
-            fits.append(whole(block, quantity, blocks.method))
+            fits.append(whole(block, measure, blocks.method))
             if k < _HALVED:
-                half_fits.append(halves(block, quantity, blocks.method))
+                half_fits.append(halves(block, measure, blocks.method))
         found = dask.compute(fits, half_fits)
         return list(found[0]), [fit for pair in found[1] for fit in pair]
 
@@ -221,16 +222,16 @@ def _pieces(chunk: Array, m: int, count: int, seed: np.random.SeedSequence) -> t
     return tuple(rows[block == k] for k in range(count))
 
 
-def _whole(pieces: list[Array], quantity: Quantity, method: str | Estimator) -> EntropyFit | FisherFit:
-    return measured(np.concatenate(pieces), quantity, method, "x")
+def _whole(pieces: list[Array], measure: Measure, method: str | Estimator) -> EntropyFit | FisherFit:
+    return measure(np.concatenate(pieces), method, "x")
 
 
 def _halves(
-    pieces: list[Array], quantity: Quantity, method: str | Estimator
+    pieces: list[Array], measure: Measure, method: str | Estimator
 ) -> tuple[EntropyFit | FisherFit, ...]:
     rows = np.concatenate(pieces)
     # Rows of a chunk lie together: every second one is a half of each.
-    return tuple(measured(rows[side::2], quantity, method, "x") for side in (0, 1))
+    return tuple(measure(rows[side::2], method, "x") for side in (0, 1))
 
 
 def _places(fits: Sequence[EntropyFit | FisherFit]) -> tuple[list[NDArray[np.intp]], int]:
