@@ -9,18 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from infoplane.dask_arrays import DaskSample, is_dask
 from infoplane.errors import warn
-from infoplane.estimate import Estimate, FisherShannonPoint, power_of_entropy
+from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.estimators import Estimator
 from infoplane.kernels.linear_algebra import on_one_blas_thread
-from infoplane.methods import (
-    TRUSTED_DIMENSIONS,
-    entropy_estimate,
-    fisher_estimator,
-    point_estimate,
-    trace_estimate,
-    unit_of,
-    with_rtol,
-)
+from infoplane.measured import MeasuredSample
+from infoplane.methods import TRUSTED_DIMENSIONS, fisher_estimator, with_rtol
 from infoplane.progress import shown
 from infoplane.sample import Sample, as_points
 
@@ -119,13 +112,8 @@ def entropy(
     >>> entropy(x)
     1.4193 ± 0.0071 (spacing, n=10000)
     """
-    unit = unit_of(base)
-    method = with_rtol(method, rtol, rng)
     with shown(progress):
-        if is_dask(x):
-            return _dask_sample(x, method, weights, counts, ties, rng).entropy(base)
-        sample = _sample(x, method, weights, counts, ties, rng)
-        return entropy_estimate(method, sample, unit)[0]
+        return _measured(x, method, weights, counts, ties, rng, rtol).entropy(base)
 
 
 @on_one_blas_thread
@@ -189,12 +177,8 @@ def entropy_power(
     >>> entropy_power(x)
     4.003 ± 0.057 (spacing, n=10000)
     """
-    method = with_rtol(method, rtol, rng)
     with shown(progress):
-        if is_dask(x):
-            return _dask_sample(x, method, weights, counts, ties, rng).entropy_power()
-        sample = _sample(x, method, weights, counts, ties, rng)
-        return power_of_entropy(entropy_estimate(method, sample)[0])
+        return _measured(x, method, weights, counts, ties, rng, rtol).entropy_power()
 
 
 @on_one_blas_thread
@@ -267,12 +251,8 @@ def fisher_information(
     array([[ 1., -1.],
            [-1.,  2.]])
     """
-    method = with_rtol(method, rtol, rng)
     with shown(progress):
-        if is_dask(x):
-            return _dask_sample(x, method, weights, counts, ties, rng).fisher_information()
-        sample = _sample(x, method, weights, counts, ties, rng)
-        return fisher_estimator(method, sample).fisher(sample).matrix
+        return _measured(x, method, weights, counts, ties, rng, rtol).fisher_information()
 
 
 @on_one_blas_thread
@@ -335,12 +315,8 @@ def fisher_trace(
     >>> abs(j - 1 / 3) < 3 * j.standard_error
     True
     """
-    method = with_rtol(method, rtol, rng)
     with shown(progress):
-        if is_dask(x):
-            return _dask_sample(x, method, weights, counts, ties, rng).fisher_trace()
-        sample = _sample(x, method, weights, counts, ties, rng)
-        return trace_estimate(method, sample)[0]
+        return _measured(x, method, weights, counts, ties, rng, rtol).fisher_trace()
 
 
 @on_one_blas_thread
@@ -406,12 +382,8 @@ def fisher_shannon(
     >>> abs(point.product - 1) < 3 * point.product.standard_error + 0.03
     True
     """
-    method = with_rtol(method, rtol, rng)
     with shown(progress):
-        if is_dask(x):
-            return _dask_sample(x, method, weights, counts, ties, rng).fisher_shannon()
-        sample = _sample(x, method, weights, counts, ties, rng)
-        return point_estimate(method, sample)
+        return _measured(x, method, weights, counts, ties, rng, rtol).fisher_shannon()
 
 
 @on_one_blas_thread
@@ -486,14 +458,19 @@ def score(
         return fisher_estimator(method, sample).score(sample, at)
 
 
-def _dask_sample(
+def _measured(
     x: Any,
     method: str | Estimator,
     weights: ArrayLike | None,
     counts: ArrayLike | None,
-    ties: str,
+    ties: Literal["raise", "dither"],
     rng: np.random.Generator | int | None,
-) -> DaskSample:
+    rtol: float | None,
+) -> MeasuredSample | DaskSample:
+    """The rows with the method that measures them, wherever they lie."""
+    method = with_rtol(method, rtol, rng)
+    if not is_dask(x):
+        return MeasuredSample(_sample(x, method, weights, counts, ties, rng), method)
     if weights is not None or counts is not None or ties != "raise":
         raise ValueError("`weights`, `counts` and `ties` are not taken with a dask array")
     return DaskSample(x, method, rng)

@@ -42,7 +42,7 @@ FLOORS = {
         ],
         ["methods"],
         [
-            "histogram", "blocks", "dask_arrays", "measures", "dependence", "trajectory",
+            "measured", "histogram", "blocks", "dask_arrays", "measures", "dependence", "trajectory",
             "distributions.base", "distributions.location_scale", "distributions.normal",
             "distributions.student", "distributions.symmetric", "distributions.positive",
             "distributions.bounded", "distributions.quadrature", "distributions.product",
