@@ -285,34 +285,52 @@ class TrainingStep:
         images = x.clone()
         before = [value.clone() for value in self._state()]
         drawn = [generator.get_state() for generator in self._generators]
-        graph = torch.cuda.CUDAGraph()
-        for generator in self._generators:
-            graph.register_generator_state(generator)
-        aside = torch.cuda.Stream(self._fabric.device)
-        aside.wait_stream(torch.cuda.current_stream(self._fabric.device))
-        try:
-            with torch.random.fork_rng([self._fabric.device]):
-                with torch.cuda.stream(aside):
-                    for _ in range(_WARMUP_STEPS):
-                        self._step(images)
-                torch.cuda.current_stream(self._fabric.device).wait_stream(aside)
-                with torch.cuda.graph(graph):
-                    self._step(images)
-        except RuntimeError as error:
-            if self._must_record:
-                raise
-            warnings.warn(
-                f"the step cannot be recorded as a CUDA graph and runs eagerly: {error}", stacklevel=2
-            )
-            self._record = False
-        else:
-            self._graphs[self._images_in(x)] = graph, images
+        with torch.random.fork_rng([self._fabric.device] if self._fabric.device.type == "cuda" else []):
+            try:
+                self._warm_up(images)
+            except RuntimeError as error:
+                if self._must_record:
+                    raise
+                warnings.warn(
+                    f"the step cannot be recorded as a CUDA graph and runs eagerly: {error}", stacklevel=2
+                )
+                self._record = False
+            else:
+                self._graphs[self._images_in(x)] = self._recorded(images), images
         for generator, state in zip(self._generators, drawn, strict=True):
             generator.set_state(state)
         with torch.no_grad():
             # What the first steps made anew, the optimizer's moments and the sums, begins at 0.
             for value, old in zip_longest(self._state(), before):
                 value.zero_() if old is None else value.copy_(old)
+
+    def _warm_up(self, images: Tensor) -> None:
+        """Run the step aside as often as a recording wants; what waits for the device is an error at last.
+
+        Found only while recording, it would leave PyTorch's generator and allocator in the midst of that for
+        good, and no step could be run eagerly any more.
+        """
+        here = torch.cuda.current_stream(self._fabric.device)
+        aside = torch.cuda.Stream(self._fabric.device)
+        aside.wait_stream(here)
+        mode = torch.cuda.get_sync_debug_mode()
+        try:
+            with torch.cuda.stream(aside):
+                for number in range(1, _WARMUP_STEPS + 1):
+                    if number == _WARMUP_STEPS:
+                        torch.cuda.set_sync_debug_mode("error")
+                    self._step(images)
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+            here.wait_stream(aside)
+
+    def _recorded(self, images: Tensor) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        for generator in self._generators:
+            graph.register_generator_state(generator)
+        with torch.cuda.graph(graph):
+            self._step(images)
+        return graph
 
     def _state(self) -> list[Tensor]:
         """All that a step changes, in a fixed order in which what it makes anew comes last."""

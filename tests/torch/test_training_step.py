@@ -1,7 +1,9 @@
 """One step against a slow, obvious version; weight averages, schedules, compilation."""
 
+import contextlib
 import dataclasses
 import math
+import types
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from infoplane_torch import presets
 from infoplane_torch.data import batches, epoch_seed
 from infoplane_torch.training import TrainingConfig, train
 from infoplane_torch.training_loss import Loss
-from infoplane_torch.training_step import TrainingStep
+from infoplane_torch.training_step import TrainingStep, WeightAverage
 
 CONFIG = TrainingConfig(
     epochs=4, batch_size=32, warmup_epochs=0, patience=None, accelerator="cpu", seed=5, checkpoint_seconds=0
@@ -202,6 +204,71 @@ def test_a_compiled_step_computes_the_same(digits, tmp_path):
         torch.distributions.Normal.rsample = rsample
     for name in ("train_elbo", "valid_elbo", "valid_fisher_trace_mean"):
         assert compiled.column(name) == pytest.approx(eager.column(name), rel=1e-4), name
+
+
+@pytest.fixture
+def pretended_cuda(monkeypatch):
+    """Recording without a GPU: a replay runs the step, and what waits is an error while that is asked for."""
+    mode = types.SimpleNamespace(now="default", seen=[])
+
+    def set_mode(new):
+        mode.now = new
+        mode.seen.append(new)
+
+    stream = types.SimpleNamespace(wait_stream=lambda other: None)
+    monkeypatch.setattr("torch.cuda.current_stream", lambda device: stream)
+    monkeypatch.setattr("torch.cuda.Stream", lambda device: stream)
+    monkeypatch.setattr("torch.cuda.stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr("torch.cuda.get_sync_debug_mode", lambda: mode.now)
+    monkeypatch.setattr("torch.cuda.set_sync_debug_mode", set_mode)
+
+    def recorded(step, images):
+        step._step(images)  # as a recording would; what it changes is to be put back
+        return types.SimpleNamespace(replay=lambda: step._step(images))
+
+    monkeypatch.setattr(TrainingStep, "_recorded", recorded)
+    return mode
+
+
+def steps_taken(record, waits=lambda: None):
+    """Weights, averages, means and noise after two epochs of unequal batches."""
+    vae, objective = build()
+    loss = Loss(vae, objective)
+    forward = loss.forward
+    loss.forward = lambda *arguments: (waits(), forward(*arguments))[1]
+    fabric = Fabric(accelerator="cpu", devices=1)
+    wrapped, adam = fabric.setup(loss, torch.optim.Adam(vae.parameters(), lr=torch.tensor(0.01), fused=True))
+    average = WeightAverage(loss.averaged(), 0.9)
+    step = TrainingStep(fabric, wrapped, adam, clip_norm=1.0, average=average, record=record)
+    torch.manual_seed(1)
+    for _ in range(2):
+        step.begin_epoch(beta=0.5, learning_rate=0.01)
+        for count in (5, 5, 3):
+            step(torch.rand(count, 1, 8, 8))
+    assert not any(step.faults())
+    assert average.steps == 6
+    return [*vae.parameters(), *average.sums, step.means.sums, torch.rand(1)]
+
+
+def test_recording_leaves_the_run_as_it_was(pretended_cuda):
+    """Three steps to warm up and one to be recorded, for each size of batch, change nothing at all."""
+    for mine, plain in zip(steps_taken(record=True), steps_taken(record=False), strict=True):
+        assert torch.equal(mine, plain)
+    assert pretended_cuda.seen == ["error", "default"] * 2
+
+
+def test_a_step_that_waits_for_the_device_is_found_before_it_is_recorded(pretended_cuda):
+    def waits():
+        if pretended_cuda.now == "error":
+            raise RuntimeError("called a synchronizing CUDA operation")
+
+    with pytest.warns(UserWarning, match="cannot be recorded as a CUDA graph and runs eagerly: called a syn"):
+        eager = steps_taken(record=None, waits=waits)
+    for mine, plain in zip(eager, steps_taken(record=False), strict=True):
+        assert torch.equal(mine, plain)
+    assert pretended_cuda.now == "default"
+    with pytest.raises(RuntimeError, match="synchronizing"):
+        steps_taken(record=True, waits=waits)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
