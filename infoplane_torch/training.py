@@ -73,6 +73,8 @@ def train(
     ValueError
         If `run_dir` holds a run of another model, objective, data set or configuration. `epochs` and
         `accelerator` may differ: a finished run can be made longer.
+    RuntimeError
+        If another process, or thread, is training in `run_dir`.
 
     Notes
     -----

@@ -99,8 +99,23 @@ def train_runs(
     _require_shares(data, config, fabric)
     if len(runs) > 1 and fabric.world_size > 1:
         raise ValueError(f"models are trained together in one process, got {fabric.world_size}")
+    clock = _Clock(fabric, max_seconds)
+    with ExitStack() as folders:
+        if fabric.is_global_zero:
+            for run in runs:
+                folders.enter_context(run.held())
+        for run in runs:
+            run.begin(fabric, resume=resume)
+        _train_all(runs, data, clock, progress=progress)
+        fabric.barrier()  # whoever goes on finds the files
     for run in runs:
-        run.begin(fabric, resume=resume)
+        run.load_best()
+    return [run.history if run.divergence is None else run.divergence for run in runs]
+
+
+def _train_all(runs: Sequence[TrainingRun], data: ImageData, clock: _Clock, *, progress: bool) -> None:
+    """Train runs to their ends, those that are as far as each other side by side."""
+    config, fabric = runs[0].config, clock.fabric
     valid = data.evaluation_images("valid", binarize=config.binarize)
     valid = valid.tensor_split(fabric.world_size)[fabric.global_rank].to(fabric.device)
     images = _Images(data.train.to(fabric.device), valid, data.binary)
@@ -118,7 +133,6 @@ def train_runs(
         if fabric.is_global_zero:
             for run in runs:
                 boards.enter_context(run.logging())
-        clock = _Clock(fabric, max_seconds)
         while (left := [run for run in runs if not run.ended]) and not clock.is_up:
             # Those that a kill left behind catch up; then all go on side by side, until one of them ends.
             epoch = min(run.epoch for run in left)
@@ -130,14 +144,10 @@ def train_runs(
             _train_group(group, images, clock, bar, stacked=stacked, last_epoch=last_epoch)
             for run in group if len(runs) > 1 else []:
                 if run.divergence is not None:
-                    warnings.warn(f"{run.folder}: {run.divergence}", InfoplaneWarning, stacklevel=3)
+                    warnings.warn(f"{run.folder}: {run.divergence}", InfoplaneWarning, stacklevel=4)
     for run in runs:
         if fabric.is_global_zero and run.divergence is None:
             run.save_best()
-    fabric.barrier()  # whoever goes on finds the files
-    for run in runs:
-        run.load_best()
-    return [run.history if run.divergence is None else run.divergence for run in runs]
 
 
 def _train_group(

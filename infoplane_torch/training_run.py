@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
@@ -153,8 +154,30 @@ class TrainingRun:
             "a smaller `learning_rate`, `clip_norm` or penalty weight may help"
         )
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Make the folder, and keep others from training in it for a block; a killed process lets go of it.
+
+        Raises
+        ------
+        RuntimeError
+            If another is there.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RuntimeError(
+                f"one training at a time is possible in a folder, and another is going on in {self.folder}"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def begin(self, fabric: Fabric, *, resume: bool) -> None:
-        """Make the folder, and go on from its checkpoint, if any; the first process reads it for all.
+        """Go on from the folder's checkpoint, if any; the first process reads it for all.
 
         Parameters
         ----------
@@ -165,7 +188,6 @@ class TrainingRun:
         """
         path, checkpoint = self.folder / "last.pt", None
         if fabric.is_global_zero:
-            self.folder.mkdir(parents=True, exist_ok=True)
             if not resume:
                 for old in (path, self.folder / "best.pt", *self.folder.glob("events.out.tfevents.*")):
                     old.unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from infoplane_torch.objective import Objective
 from infoplane_torch.penalties import FisherInformation
 from infoplane_torch.posteriors import DiagonalGaussian
 from infoplane_torch.training import DivergenceError, TrainingConfig, is_finished, train
+from infoplane_torch.training_run import TrainingRun
 
 CONFIG = TrainingConfig(
     epochs=6, batch_size=32, warmup_epochs=3, patience=None, accelerator="cpu", seed=5, checkpoint_seconds=0
@@ -203,6 +204,21 @@ def test_a_finished_run_is_not_trained_again(digits, tmp_path, monkeypatch):
     again, same = run(digits, tmp_path)
     assert same == history
     assert fingerprint(again) == fingerprint(vae)
+
+
+def test_two_trainings_in_one_folder_are_a_clear_error(digits, tmp_path, monkeypatch, uninterrupted):
+    add = TrainingRun.add
+
+    def while_it_runs(self, row):
+        monkeypatch.setattr(TrainingRun, "add", add)
+        with pytest.raises(RuntimeError, match=f"another is going on in {tmp_path}"):
+            run(digits, tmp_path, resume=False)
+        add(self, row)
+
+    monkeypatch.setattr(TrainingRun, "add", while_it_runs)
+    vae, history = run(digits, tmp_path)
+    assert_same_run(tmp_path, vae, history, uninterrupted)
+    run(digits, tmp_path)  # and it is free again
 
 
 def test_without_resume_a_run_starts_anew(digits, tmp_path, uninterrupted):
