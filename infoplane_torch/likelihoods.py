@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, distributions, nn
 
+from infoplane_torch.bernoulli_pixels import BernoulliPixels
 from infoplane_torch.logistic_mixture import DiscretizedLogisticMixture
 from infoplane_torch.networks import at_least_float32, scale_from_log_variance
 from infoplane_torch.pixel_cnn import GatedPixelCNN, PixelByPixel
@@ -63,7 +64,7 @@ class Bernoulli(nn.Module):
         logits = at_least_float32(self.network(z.reshape(-1, z.shape[-1])))
         logits = logits.reshape(*z.shape[:-1], *self.event_shape)
         bernoulli = distributions.Bernoulli(logits=logits, validate_args=False)
-        return distributions.Independent(bernoulli, len(self.event_shape), validate_args=False)
+        return BernoulliPixels(bernoulli, len(self.event_shape), validate_args=False)
 
 
 class Gaussian(nn.Module):
@@ -304,4 +305,4 @@ class PixelCNN(nn.Module):
         if self.pixels == "logistic_mixture":
             return DiscretizedLogisticMixture(outputs, self.event_shape[0], levels=self.levels)
         bernoulli = distributions.Bernoulli(logits=outputs, validate_args=False)
-        return distributions.Independent(bernoulli, 3, validate_args=False)
+        return BernoulliPixels(bernoulli, 3, validate_args=False)

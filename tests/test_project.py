@@ -59,7 +59,8 @@ FLOORS = {
         [
             "monte_carlo", "location_fisher", "whitening", "neighbors", "nearest_entropy", "shared_balls",
             "kernel_sums", "kernel_information", "information", "networks", "made", "autoregressive_flow",
-            "coupling_flow", "conv_networks", "logistic_mixture", "pixel_cnn", "processes",
+            "coupling_flow", "conv_networks", "logistic_mixture", "bernoulli_pixels", "pixel_cnn",
+            "processes",
         ],
         ["posteriors", "likelihoods", "priors"],
         ["vae"],
