@@ -24,9 +24,10 @@ from torch import Tensor, nn
 
 from benchmarks import loops
 from benchmarks.training import RESULTS, binary_images, version
-from infoplane_torch import presets
+from infoplane_torch import information, presets
 from infoplane_torch.image_data import ImageData
 from infoplane_torch.training import TrainingConfig, train_together
+from infoplane_torch.training_config import Precision
 
 # What is asked for, on an H100: times as fast as the other ways, and seconds.
 TARGETS = {"DataLoader loop": 20.0, "Pythae": 15.0}
@@ -51,6 +52,10 @@ class Options:
     """Images of the likelihood."""
     samples: int = 5000
     """Importance samples an image."""
+    pixel_images: int = 5000
+    """Images an epoch of the PixelVAE."""
+    points: int = 100_000
+    """Points of the estimators of samples, in ten dimensions."""
     data_dir: Path | None = None
     """Folder of the static binarised MNIST; without the files, random bits, which take as long."""
     device: str = "cuda"
@@ -74,7 +79,10 @@ def main(options: Options) -> None:
         "epochs": epochs(images, options),
         "run": whole_run(images, options, models=1),
         "together": together(images, options),
-        "likelihood": likelihood(images, options),
+        "likelihood": likelihood(images, options, "32-true"),
+        "likelihood in bfloat16": likelihood(images, options, "bf16-mixed"),
+        "pixel_vae": pixel_vae(images, options),
+        "samples": samples(options),
         "bounds": bounds(images, options),
     }
     write(record, options.out)
@@ -127,7 +135,7 @@ def whole_run(images: Tensor, options: Options, *, models: int) -> dict[str, flo
     valid = images[: max(1, len(images) // 5)]
     data = ImageData("mnist", images, valid, valid, binary=True)
     seconds = {}
-    for length in (1, 1 + options.epochs):
+    for length in (1, 1, 1 + options.epochs):  # the first run ever starts libraries too, and is not counted
         torch.manual_seed(0)
         config = TrainingConfig(
             epochs=length,
@@ -148,7 +156,7 @@ def whole_run(images: Tensor, options: Options, *, models: int) -> dict[str, flo
     return {"start": seconds[1] - an_epoch, "epoch": an_epoch, "500 epochs": seconds[1] + 499 * an_epoch}
 
 
-def likelihood(images: Tensor, options: Options) -> dict[str, float]:
+def likelihood(images: Tensor, options: Options, precision: Precision) -> dict[str, float]:
     """Seconds for the importance-sampled likelihood of all test images."""
     torch.manual_seed(0)
     vae, _ = presets.build(presets.vae())
@@ -157,10 +165,41 @@ def likelihood(images: Tensor, options: Options) -> dict[str, float]:
     sizes = {"chunk_size": 1000, "batch_size": 128} if options.device == "cuda" else {}
 
     def measure(count: int) -> Callable[[], Tensor]:
-        return lambda: loops.our_likelihood(vae, x[:count], options.samples, **sizes)
+        return lambda: loops.our_likelihood(vae, x[:count], options.samples, precision=precision, **sizes)
 
     timed(measure(min(len(x), 128)), options.device)
     return {"seconds": timed(measure(len(x)), options.device), "images": len(x)}
+
+
+def pixel_vae(images: Tensor, options: Options) -> dict[str, float]:
+    """Images a second of training the PixelVAE of the paper's size, by ways to run the same step."""
+    few, batch, device = images[: options.pixel_images], options.batch_size, options.device
+    config, record = presets.pixel_vae(), device == "cuda"
+    ways = {
+        "eager": loops.ours(few, batch, device, config=config),
+        "recorded": loops.ours(few, batch, device, config=config, record=record),
+        "recorded, bfloat16": loops.ours(
+            few, batch, device, config=config, record=record, precision="bf16-mixed"
+        ),
+        "recorded and compiled, bfloat16": loops.ours(
+            few, batch, device, config=config, record=record, precision="bf16-mixed", compile=record
+        ),
+    }
+    rates = {}
+    for name, way in ways.items():
+        timed(way, device)  # compiles and records
+        rates[name] = len(few) / min(timed(way, device) for _ in range(options.rounds))
+    return rates
+
+
+def samples(options: Options) -> dict[str, float]:
+    """Seconds of the differentiable estimators of a sample in ten dimensions, value and gradient."""
+    z = torch.randn(options.points, 10, device=options.device).requires_grad_()
+    names = ("knn_entropy", "kde_entropy", "kde_fisher_trace")
+    return {
+        name: least(lambda name=name: getattr(information, name)(z).backward(), options.device, rounds=2)
+        for name in names
+    }
 
 
 def bounds(images: Tensor, options: Options) -> dict[str, float]:
@@ -229,9 +268,9 @@ def kernels_a_step(images: Tensor, options: Options) -> int:
     return len(on_device) // 2
 
 
-def least(work: Callable[[], Any], device: str) -> float:
+def least(work: Callable[[], Any], device: str, *, rounds: int = 5) -> float:
     work()
-    return min(timed(work, device) for _ in range(5))
+    return min(timed(work, device) for _ in range(rounds))
 
 
 def timed(work: Callable[[], Any] | None, device: str) -> float:
@@ -276,8 +315,16 @@ def markdown(record: dict[str, Any]) -> str:
         f"| 500 epochs by `train`, validation and checkpoints included (reckoned from {chosen['epochs']}) | "
         f"{run['500 epochs']:.1f}, of which {run['start']:.1f} to start | < {SECONDS['500 epochs']:g} |\n"
         f"| likelihood of {nll['images']} images, {chosen['samples']} samples each | {nll['seconds']:.2f} | "
-        f"< {SECONDS['likelihood']:g} |"
+        f"< {SECONDS['likelihood']:g} |\n"
+        f"| the same in bfloat16 | {record['likelihood in bfloat16']['seconds']:.2f} | |"
     )
+    rates = record["pixel_vae"]
+    rows = ["| training the PixelVAE | images a second | times eager |", "|---|---|---|"]
+    rows += [f"| {name} | {rate:.0f} | {rate / rates['eager']:.2f} |" for name, rate in rates.items()]
+    parts.append("\n".join(rows))
+    rows = [f"| of {chosen['points']} points in 10 dimensions | s, value and gradient |", "|---|---|"]
+    rows += [f"| `{name}` | {seconds:.2f} |" for name, seconds in record["samples"].items()]
+    parts.append("\n".join(rows))
     both = record["together"]
     times, count = both["several"] / both["one"], chosen["models"]
     least = [int(count) * record["bounds"][name] for name in ("arithmetic", "memory")]

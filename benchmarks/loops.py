@@ -6,7 +6,7 @@ import importlib.metadata
 import logging
 import math
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from infoplane_torch import evaluation, presets
 from infoplane_torch.data import batches
+from infoplane_torch.objective import Objective
 from infoplane_torch.stacked_loss import StackedLoss
+from infoplane_torch.training_config import Precision
 from infoplane_torch.training_loss import Loss
 from infoplane_torch.training_step import TrainingStep
 from infoplane_torch.vae import VAE
@@ -28,33 +30,49 @@ PIXELS, LATENT = 784, 40
 
 
 def ours(
-    images: Tensor, batch_size: int, device: str, *, compile: bool = False, record: bool | None = False
+    images: Tensor,
+    batch_size: int,
+    device: str,
+    *,
+    config: presets.ModelConfig | None = None,
+    compile: bool = False,
+    record: bool | None = False,
+    precision: Precision = "32-true",
 ) -> Epoch:
     """The package's own: what `infoplane_torch.training.train` does between two validations."""
-    return _epochs(1, images, batch_size, device, compile=compile, record=record)
+    built = [presets.build(presets.vae() if config is None else config)]
+    options: Any = {"compile": compile, "record": record, "precision": precision}
+    return _epochs(built, images, batch_size, device, **options)
 
 
 def ours_together(
     images: Tensor, batch_size: int, device: str, models: int, *, record: bool | None = False
 ) -> Epoch:
     """Several FAEs of different F and seeds side by side: what `train_together` does between validations."""
-    return _epochs(models, images, batch_size, device, compile=False, record=record)
+    built = [presets.build(presets.fae(float(fisher), 1.0)) for fisher in range(models)]
+    return _epochs(built, images, batch_size, device, compile=False, record=record, precision="32-true")
 
 
 def _epochs(
-    models: int, images: Tensor, batch_size: int, device: str, *, compile: bool, record: bool | None
+    models: Sequence[tuple[VAE, Objective]],
+    images: Tensor,
+    batch_size: int,
+    device: str,
+    *,
+    compile: bool,
+    record: bool | None,
+    precision: Precision,
 ) -> Epoch:
     torch.manual_seed(0)
     fabric = Fabric(accelerator=device, devices=1)
-    configs = [presets.vae()] if models == 1 else [presets.fae(float(f), 1.0) for f in range(models)]
-    losses = [Loss(*presets.build(config)).to(fabric.device) for config in configs]
-    loss = losses[0] if models == 1 else StackedLoss(losses)
+    losses = [Loss(*model, precision=precision).to(fabric.device) for model in models]
+    loss = losses[0] if len(losses) == 1 else StackedLoss(losses)
     rate: Any = 1e-3 if record is False else torch.tensor(1e-3, device=fabric.device)
     adam = torch.optim.Adam(loss.parameters(), lr=rate, fused=True, capturable=record is not False)
     wrapped, optimizer = fabric.setup(torch.compile(loss, dynamic=False) if compile else loss, adam)
     options: Any = {"clip_norm": 200.0, "average": None, "record": record}
     step = TrainingStep(fabric, wrapped, optimizer, shape=loss.shape, generators=loss.generators, **options)
-    seed = 0 if models == 1 else range(models)
+    seed = 0 if len(losses) == 1 else range(len(losses))
     images = images.to(fabric.device)
     count = 0
 
@@ -186,7 +204,7 @@ def pythae(images: Tensor, batch_size: int, device: str) -> Epoch | None:
 # --- Likelihoods: each function takes images and gives log p(x) of each, in nats -------------------------
 
 
-def our_likelihood(vae: VAE, x: Tensor, samples: int, **options: int) -> Tensor:
+def our_likelihood(vae: VAE, x: Tensor, samples: int, **options: Any) -> Tensor:
     """Encoded once, chunks of samples."""
     return evaluation.log_likelihood(vae, x, num_samples=samples, **options).log_likelihood
 

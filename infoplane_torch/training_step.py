@@ -75,7 +75,7 @@ class Means:
             Knows the other processes.
         """
         assert self.sums is not None
-        sums = self.sums.double().cpu().reshape(len(self._names), -1)  # (terms, models)
+        sums = self.sums.cpu().double().reshape(len(self._names), -1)  # (terms, models)
         count = torch.full_like(sums[:1], self._count)
         if fabric.world_size > 1:
             both = torch.cat([sums, count]).to(fabric.device)
