@@ -74,7 +74,7 @@ def main(options: Options) -> None:
         )
     deadline = time.time() + 3600 * options.budget
     device = ("cuda" if torch.cuda.is_available() else "cpu") if options.device == "auto" else options.device
-    study = Study(protocol, folder, options.data_dir, deadline, device)
+    study = Study(protocol, folder, options.out / "runs", options.data_dir, deadline, device)
     try:
         if options.what == "table1":
             text = table1(study, best=options.best, only=options.only)

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -201,7 +201,9 @@ class Study:
     protocol : Protocol
         What is done.
     folder : Path
-        Where everything is kept.
+        Where tables and figures are kept.
+    runs : Path
+        Where runs are kept: those of one configuration are one, whatever the protocol.
     data_dir : Path or None
         Folder with the files of the data.
     deadline : float
@@ -212,6 +214,7 @@ class Study:
 
     protocol: Protocol
     folder: Path
+    runs: Path
     data_dir: Path | None
     deadline: float
     device: str
@@ -250,7 +253,7 @@ class Study:
         model = config.to_dict()
         model["training"].pop("accelerator")
         digest = hashlib.sha256(json.dumps(model, sort_keys=True).encode()).hexdigest()[:10]
-        return self.folder / "runs" / f"{Path(config.data).stem}-{digest}-seed{config.training.seed}"
+        return self.runs / f"{Path(config.data).stem}-{digest}-seed{config.training.seed}"
 
     def chosen_weight(self, system: System, **options: Any) -> float:
         """λ with the best ELBO on the validation images, in the first seed."""
@@ -331,10 +334,16 @@ class Study:
         limits = self.protocol.images
         if limits[:2] == (None, None):
             return self.protocol.data, self.data_dir
-        file = self.folder / f"{self.protocol.data}-{limits[0]}-{limits[1]}.npz"
+        file = self.runs / f"{self.protocol.data}-{limits[0]}-{limits[1]}.npz"
         if not file.exists():
             _save_arrays(file, _first(load(self.protocol.data, self.data_dir), limits))
         return str(file), None
+
+
+def unfinished(missing: Sequence[str]) -> str:
+    """A list in Markdown of what the budget did not allow, if anything."""
+    lines = "".join(f"- {each}\n" for each in missing)
+    return f"Not finished, and the same command goes on:\n\n{lines}\n" if missing else ""
 
 
 def _first(data: ImageData, limits: tuple[int | None, int | None, int | None]) -> dict[str, np.ndarray]:

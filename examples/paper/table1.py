@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from examples.paper.study import BEST, TABLE, OutOfTimeError, Study, System
+from examples.paper.study import BEST, TABLE, OutOfTimeError, Study, System, unfinished
 from infoplane_torch.checkpoints import write_atomically
 
 _HEADER = (
@@ -43,14 +43,11 @@ def table1(study: Study, *, best: bool = False, only: Collection[str] = ()) -> s
                 found[system.name].append({"seed": seed, "weight": weight, **part.measured(config, run)})
             except OutOfTimeError as error:
                 missing.append(f"{system.name}, seed {seed}: {error}")
-    left = "".join(f"- {each}\n" for each in missing)
-    if missing:
-        left = f"Not finished, and the same command goes on:\n\n{left}\n"
     name = "best" if best else "table1"
     content = {"protocol": repr(study.protocol), "complete": not missing, "runs": found}
     write_atomically(study.folder / f"{name}.json", json.dumps(content, indent=2).encode() + b"\n")
     rows = [_row(system, found[system.name], likelihoods) for system in systems]
-    text = left + "\n".join((*_HEADER, *rows)) + "\n"
+    text = unfinished(missing) + "\n".join((*_HEADER, *rows)) + "\n"
     write_atomically(study.folder / f"{name}.md", text.encode())
     return text
 

@@ -29,9 +29,13 @@ TINY = paper.Protocol(
 )
 
 
+def study_in(folder):
+    return Study(TINY, folder, folder / "runs", None, np.inf, "cpu")
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return Study(TINY, tmp_path_factory.mktemp("paper"), None, np.inf, "cpu")
+    return study_in(tmp_path_factory.mktemp("paper"))
 
 
 def test_the_table_has_every_row_and_every_seed(study):
@@ -52,7 +56,7 @@ def test_nothing_is_done_twice(study):
 
 
 def test_a_spent_budget_leaves_a_partial_table_that_says_so(tmp_path):
-    stopped = Study(TINY, tmp_path, None, 0.0, "cpu")
+    stopped = dataclasses.replace(study_in(tmp_path), deadline=0.0)
     text = table1(stopped)
     assert text.startswith("Not finished, and the same command goes on:")
     assert "- IAF, seed 1: the start of " in text
@@ -60,7 +64,7 @@ def test_a_spent_budget_leaves_a_partial_table_that_says_so(tmp_path):
 
 
 def test_chosen_rows_are_gone_on_with_and_the_others_shown_as_far_as_they_are(tmp_path):
-    study = Study(TINY, tmp_path, None, np.inf, "cpu")
+    study = study_in(tmp_path)
     table1(study, only=["VAE"])
     text = table1(study, only=["IAF"])
     done = [row.split(" | ")[0].strip("| ") for row in text.splitlines() if " ± " in row]
@@ -74,8 +78,8 @@ def test_training_stopped_by_the_budget_goes_on_as_if_it_had_not_been(tmp_path, 
     monkeypatch.setattr(paper, "time", SimpleNamespace(time=lambda: 0.0))
     schedule = dataclasses.replace(TINY.training, epochs=3, schedule="cosine")
     protocol = dataclasses.replace(TINY, training=schedule)
-    whole = Study(protocol, tmp_path / "whole", None, np.inf, "cpu")
-    short = dataclasses.replace(whole, folder=tmp_path / "short")
+    whole = dataclasses.replace(study_in(tmp_path), protocol=protocol)
+    short = dataclasses.replace(whole, runs=tmp_path / "short")
     config = whole.config(paper.TABLE[0], 0.0, 0)
     for epoch in (1, 2):
         with pytest.raises(OutOfTimeError, match=f"epoch {epoch} of 3"):
@@ -86,7 +90,7 @@ def test_training_stopped_by_the_budget_goes_on_as_if_it_had_not_been(tmp_path, 
 
 def test_likelihoods_go_on_block_by_block(tmp_path, monkeypatch):
     monkeypatch.setattr(paper, "_BLOCK", 10)
-    whole = Study(TINY, tmp_path, None, np.inf, "cpu")
+    whole = study_in(tmp_path)
     config = whole.config(paper.TABLE[0], 0.0, 0)
     run = whole.trained(config)
     values, _ = whole.log_likelihoods(config, run)
@@ -96,6 +100,26 @@ def test_likelihoods_go_on_block_by_block(tmp_path, monkeypatch):
     with pytest.raises(OutOfTimeError, match="likelihood of 10 of 24 images"):
         dataclasses.replace(whole, deadline=0.0).log_likelihoods(config, run)
     np.testing.assert_array_equal(whole.log_likelihoods(config, run)[0], values)
+
+
+def test_a_spent_budget_leaves_the_claims_that_can_be_judged(study, tmp_path):
+    claims(study)
+    stopped = dataclasses.replace(study, folder=tmp_path, deadline=0.0)
+    (config,) = (
+        c
+        for c in stopped.runs.glob("*/config.json")
+        if '"pixel_cnn"' in c.read_text() and "20.0" in c.read_text()
+    )
+    (config.parent / "finished").unlink()
+    text = claims(stopped)
+    assert text.startswith(
+        "Not finished, and the same command goes on:\n\n- PixelVAE + FAE(F=20): the start of"
+    )
+    assert "Kendall" in text
+    assert "non-informative" not in text
+    text = claims(dataclasses.replace(stopped, runs=tmp_path / "none"))
+    assert text.count("- F=") == 5
+    assert "Kendall" not in text
 
 
 def test_figures_and_claims_are_made(study):
