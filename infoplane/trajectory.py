@@ -259,7 +259,9 @@ def _channels(x: Any, *, gaps: bool) -> Array:
         return as_array(x)
     values = np.asarray(x)
     missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
-    whole = as_array(np.where(missing, 0.0, values) if missing.any() else values)
+    if not missing.any():
+        return as_array(values)
+    whole = as_array(np.where(missing, 0.0, values))
     whole[missing.reshape(whole.shape)] = np.nan
     return whole
 

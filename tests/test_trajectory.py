@@ -180,6 +180,15 @@ def test_windows_without_a_density_are_errors_or_nan(broken):
     assert np.isnan(path.columns()["entropy_se"][1])
 
 
+@pytest.mark.parametrize("gap", [False, True])
+def test_frames_that_cannot_be_written_to_may_have_gaps(gap):
+    x = pd.Series(np.random.default_rng(14).standard_normal(300))
+    if gap:
+        x[3] = np.nan
+    path = windows(x, 100, degenerate="nan", method="gaussian", as_frame=False)
+    assert path[0].n == 100 - gap
+
+
 def test_masked_entries_are_gaps():
     x = np.ma.masked_array(np.random.default_rng(10).standard_normal(300), mask=np.arange(300) == 5)
     assert windows(x, 100, degenerate="nan")[0].n == 99
