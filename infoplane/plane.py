@@ -114,6 +114,29 @@ def is_defined(point: PlanePoint) -> bool:
     return 0 < float(point.entropy_power) < math.inf and 0 < float(point.fisher_trace) < math.inf
 
 
+def as_points(points: Iterable[PlanePoint], name: str) -> list[PlanePoint]:
+    """The points of a group or of a path as a list.
+
+    Parameters
+    ----------
+    points : iterable of FisherShannonPoint, Place or the like
+        Such as a `Trajectory`.
+    name : str
+        How the message calls them.
+
+    Raises
+    ------
+    TypeError
+        If it is a data frame of windows, which holds figures and no points.
+    """
+    if hasattr(points, "iloc"):
+        raise TypeError(
+            f"`{name}` must hold points, got a {type(points).__name__}: "
+            "`windows(..., as_frame=False)` returns trajectories"
+        )
+    return list(points)
+
+
 def admissible(point: PlanePoint, *, level: float = 0.999) -> bool:
     """Whether a point can be that of a distribution, N·tr J ≥ d, as far as its errors tell.
 
@@ -432,10 +455,11 @@ def _variance(values: Array) -> float:
 
 def _counted(points: Sequence[PlanePoint], *, least: int, name: str) -> tuple[list[PlanePoint], int]:
     """The points that are defined, and their dimension."""
-    given = [p for p in points if not math.isnan(float(p.entropy_power) * float(p.fisher_trace))]
+    every = as_points(points, name)
+    given = [p for p in every if not math.isnan(float(p.entropy_power) * float(p.fisher_trace))]
     dimensions = {point.d for point in given}
     if len(given) < least or len(dimensions) != 1:
-        without = f" and {len(points) - len(given)} undefined ones" if len(given) < len(points) else ""
+        without = f" and {len(every) - len(given)} undefined ones" if len(given) < len(every) else ""
         raise ValueError(
             f"`{name}` must hold at least {least} points of one dimension, got {len(given)} "
             f"of {sorted(dimensions)}{without}"
