@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 
 from infoplane.errors import InfoplaneWarning
 from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.measures import fisher_shannon
-from infoplane.methods import estimator_of
-from infoplane.tabular import Columns, UnreadableFileError, read_columns
+from infoplane.tabular import Columns, TextFormat, UnreadableFileError, read_columns
 from infoplane.trajectory import Trajectory, windows
 
 try:
@@ -31,6 +31,9 @@ except ImportError as error:  # pragma: no cover
     sys.exit(f'infoplane: the command needs {error.name}: pip install "infoplane[cli]"')
 
 _USAGE, _UNMEASURED = 2, 1
+# The methods that measure both H and J; tyro offers these.
+Method = Literal["auto", "gaussian", "knn", "kde", "logspline", "bound"]
+_PICTURES = (".png", ".svg", ".pdf")
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,8 @@ class Measure:
         Columns to measure; all that hold numbers by default.
     jointly : bool, default False
         Take the columns as one vector instead of one by one.
-    method : str, default "auto"
-        auto, gaussian, knn, kde, spacing, logspline, stack, copula, weighted-knn or bound.
+    method : {"auto", "gaussian", "knn", "kde", "logspline", "bound"}, default "auto"
+        How; logspline is for single columns, bound gives H from above and J from below.
     window : int, optional
         Rows of a window: measure the trajectory of a signal instead of all rows at once.
     step : int, optional
@@ -64,6 +67,16 @@ class Measure:
         Draw the Fisher–Shannon plane to this .png, .svg or .pdf.
     json : bool, default False
         Print JSON instead of a table.
+    separator : str, optional
+        Between the fields of a line of text; found out by default.
+    decimal : str, optional
+        Decimal mark of a file of text, a point or comma; found out by default.
+    comment : str, optional
+        What begins a comment; by default "#", in .csv and .tsv only above the table.
+    header : {"auto", "yes", "no"}, default "auto"
+        Whether the first line of text holds the names; "auto": unless it holds nothing but numbers.
+    encoding : str, default "utf-8-sig"
+        Of a file of text.
 
     Examples
     --------
@@ -76,7 +89,7 @@ class Measure:
     file: Annotated[Path, tyro.conf.Positional]
     columns: tuple[str, ...] = ()
     jointly: bool = False
-    method: str = "auto"
+    method: Method = "auto"
     window: int | None = None
     step: int | None = None
     ties: Literal["raise", "dither"] = "raise"
@@ -84,17 +97,26 @@ class Measure:
     level: float = 0.95
     plot: Path | None = None
     json: bool = False
+    separator: str | None = None
+    decimal: str | None = None
+    comment: str | None = None
+    header: Literal["auto", "yes", "no"] = "auto"
+    encoding: str = "utf-8-sig"
 
 
 @dataclass
 class _Result:
-    """What became of a column: a point, a trajectory or an error."""
+    """What became of a column, or of several as one vector: a point, a trajectory or an error."""
 
-    name: str
+    columns: tuple[str, ...]
     missing: int
     found: FisherShannonPoint | Trajectory | None = None
     error: str | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return ", ".join(self.columns)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -147,10 +169,12 @@ def run(options: Measure) -> int:
     """
     try:
         _check(options)
-        columns = read_columns(options.file, options.columns)
+        columns = read_columns(options.file, options.columns, _text_format(options))
     except (UnreadableFileError, ValueError) as error:
         _say(f"infoplane: {error}", Console(stderr=True))
         return _USAGE
+    for note in columns.notes:
+        _say(f"{options.file.name}: {note}", Console(stderr=True))
     parts = [tuple(columns.values)] if options.jointly else [(name,) for name in columns.values]
     results = [_measured(columns, names, options) for names in parts]
     if options.json:
@@ -163,8 +187,8 @@ def run(options: Measure) -> int:
 
 
 def _check(options: Measure) -> None:
-    if options.method != "auto":
-        estimator_of(options.method)
+    if options.method not in get_args(Method):
+        raise ValueError(f"`--method` must be one of {get_args(Method)}, got {options.method!r}")
     for name in ("window", "step"):
         rows = getattr(options, name)
         if rows is not None and rows < 1:
@@ -173,14 +197,29 @@ def _check(options: Measure) -> None:
         raise ValueError("`--step` needs `--window`")
     if not 0 < options.level < 1:
         raise ValueError(f"`--level` must lie in (0, 1), got {options.level}")
-    if options.plot and options.plot.suffix.lower() not in (".png", ".svg", ".pdf"):
+    if options.plot and options.plot.suffix.lower() not in _PICTURES:
         raise ValueError(f"`--plot` must end in .png, .svg or .pdf, got {options.plot}")
+    if options.plot and not os.access(options.plot.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"`--plot` must lie in a folder that can be written to, got {options.plot}")
+
+
+def _text_format(options: Measure) -> TextFormat:
+    return TextFormat(
+        separator={"\\t": "\t", "tab": "\t"}.get(options.separator or "", options.separator),
+        decimal=options.decimal,
+        comment=options.comment,
+        header=options.header,
+        encoding=options.encoding,
+    )
 
 
 def _measured(columns: Columns, names: tuple[str, ...], options: Measure) -> _Result:
     rows = np.column_stack([columns.values[name] for name in names])
     present = np.isfinite(rows).all(axis=1)
-    result = _Result(", ".join(names), int(np.count_nonzero(~present)))
+    result = _Result(names, int(np.count_nonzero(~present)))
+    if not present.any():
+        result.error = "all its values are missing" if len(names) == 1 else "every row lacks a value"
+        return result
     given: dict[str, Any] = {"method": options.method, "ties": options.ties}
     if options.ties == "dither":
         given["rng"] = options.seed
@@ -194,8 +233,26 @@ def _measured(columns: Columns, names: tuple[str, ...], options: Measure) -> _Re
                     rows, options.window, options.step, jointly=True, degenerate="nan", **given
                 )
         except (ValueError, OverflowError) as error:
-            result.error = str(error)
+            result.error = _worded(str(error), names)
+    result.notes[:] = dict.fromkeys(_worded(note, names) for note in result.notes)
+    if isinstance(result.found, Trajectory) and (left := len(rows) - int(result.found.stops[-1])):
+        result.notes.append(f"the last {left:,} row{'s' * (left > 1)} fill no window")
     return result
+
+
+def _worded(message: str, names: tuple[str, ...]) -> str:
+    """A message of the library in the words of the command: columns by their names, options as given here."""
+    for pattern, words in (
+        (r"; if rows are variables, pass `[^`]*`|, and interval\([^)]*\) allows for it", ""),
+        (r" with an `rng`| with `np\.unique[^`]*`", ""),
+        (r'\b(ties|method)="(\w+)"', r"`--\1 \2`"),
+        (r"`(width|step)`", lambda found: "`--window`" if found[1] == "width" else "`--step`"),
+        (r"column (\d+) of `x`", lambda found: f"`{names[int(found[1])]}`"),
+        (r"column\(s\) \[([\d, ]+)\]", lambda found: ", ".join(names[int(c)] for c in found[1].split(","))),
+        (r"`x`", lambda _: f"`{', '.join(names)}`"),
+    ):
+        message = re.sub(pattern, words, message)
+    return message
 
 
 @contextmanager
@@ -268,9 +325,10 @@ def _report(options: Measure, columns: Columns, results: list[_Result]) -> dict[
         "file": str(options.file),
         "rows": len(columns),
         "left_out": list(columns.left_out),
+        "notes": list(columns.notes),
         "results": [
             {
-                "columns": result.name.split(", ") if options.jointly else [result.name],
+                "columns": list(result.columns),
                 "missing": result.missing,
                 **_figures(result.found, options.level),
                 "warnings": result.notes,
@@ -324,7 +382,7 @@ def _draw(path: Path, level: float, results: list[_Result]) -> None:
     from infoplane.plot import plane
 
     points = {r.name: r.found for r in results if isinstance(r.found, FisherShannonPoint)}
-    paths = {r.name: r.found.defined for r in results if isinstance(r.found, Trajectory)}
+    paths = {r.name: r.found for r in results if isinstance(r.found, Trajectory)}
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     plane(points, trajectories=paths, time_label="window", level=level, ax=figure.subplots())
     figure.savefig(path, dpi=150)

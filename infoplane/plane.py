@@ -51,11 +51,21 @@ class Place:
         tr J, in inverse squared units of the data; an `Estimate` where it has an error.
     d : int
         Number of dimensions.
+
+    Raises
+    ------
+    ValueError
+        If N or tr J is not positive; infinity is, and is the tr J of densities with a jump.
     """
 
     entropy_power: float
     fisher_trace: float
     d: int
+
+    def __post_init__(self) -> None:
+        for name in ("entropy_power", "fisher_trace", "d"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"`{name}` must be positive, got {getattr(self, name)!r}")
 
     @property
     def information(self) -> float:
@@ -74,7 +84,7 @@ class Place:
         Parameters
         ----------
         distribution : Distribution
-            One of finite N and J.
+            One whose N is positive; where J is infinite, so is the place, and `plot.plane` cannot show it.
 
         Examples
         --------
@@ -84,6 +94,47 @@ class Place:
         1.730512
         """
         return cls(distribution.entropy_power(), distribution.fisher_trace(), distribution.d)
+
+
+def is_defined(point: PlanePoint) -> bool:
+    """Whether a point has a place on the logarithmic plane: N and tr J are positive and finite.
+
+    Parameters
+    ----------
+    point : FisherShannonPoint, Place or the like
+        The point; that of a window without a density (`infoplane.windows`) is of NaN.
+
+    Examples
+    --------
+    >>> import math
+    >>> from infoplane.plane import Place, is_defined
+    >>> is_defined(Place(1.0, 2.0, d=2)), is_defined(Place(1.0, math.inf, d=2))
+    (True, False)
+    """
+    return 0 < float(point.entropy_power) < math.inf and 0 < float(point.fisher_trace) < math.inf
+
+
+def as_points(points: Iterable[PlanePoint], name: str) -> list[PlanePoint]:
+    """The points of a group or of a path as a list.
+
+    Parameters
+    ----------
+    points : iterable of FisherShannonPoint, Place or the like
+        Such as a `Trajectory`.
+    name : str
+        How the message calls them.
+
+    Raises
+    ------
+    TypeError
+        If it is a data frame of windows, which holds figures and no points.
+    """
+    if hasattr(points, "iloc"):
+        raise TypeError(
+            f"`{name}` must hold points, got a {type(points).__name__}: "
+            "`windows(..., as_frame=False)` returns trajectories"
+        )
+    return list(points)
 
 
 def admissible(point: PlanePoint, *, level: float = 0.999) -> bool:
@@ -100,7 +151,8 @@ def admissible(point: PlanePoint, *, level: float = 0.999) -> bool:
     Returns
     -------
     bool
-        False if the point lies in the forbidden region: something is wrong with it.
+        False if the point lies in the forbidden region: something is wrong with it. True where nothing can
+        tell: of an undefined point, of one of unknown errors (NaN), and where N or tr J is a lower bound.
 
     Raises
     ------
@@ -124,10 +176,13 @@ def admissible(point: PlanePoint, *, level: float = 0.999) -> bool:
     if not 0.5 <= level < 1:
         raise ValueError(f"`level` must lie in [0.5, 1), got {level!r}")
     n, t = point.entropy_power, point.fisher_trace
+    if not is_defined(point) or "lower" in (getattr(n, "bound", None), getattr(t, "bound", None)):
+        return True
     product = float(n) * float(t) / point.d
-    known = getattr(getattr(point, "product", None), "standard_error", None)
-    relative = math.hypot(_relative_error(n), _relative_error(t)) if known is None else known / product
-    return math.log(product) >= -NormalDist().inv_cdf(level) * relative - _ROUNDING
+    known = getattr(getattr(point, "product", None), "standard_error", math.nan)
+    apart = math.hypot(_relative_error(n), _relative_error(t))
+    relative = apart if math.isnan(known) else known / product
+    return math.isnan(relative) or math.log(product) >= -NormalDist().inv_cdf(level) * relative - _ROUNDING
 
 
 def constant_product(information: ArrayLike, product: float = 1.0) -> Array:
@@ -241,7 +296,7 @@ def mean_place(points: Sequence[PlanePoint], *, error: Literal["spread", "sampli
     Parameters
     ----------
     points : sequence of FisherShannonPoint, Place or the like
-        Points of the same dimension, each of which counts the same.
+        Points of the same dimension, each of which counts the same; undefined ones, of NaN, do not count.
     error : {"spread", "sampling"}, default "spread"
         Where the standard errors come from: "spread" is that of the points about their mean, for points that
         are a sample of many; "sampling" is only that of the points' own errors, for just these points.
@@ -254,7 +309,7 @@ def mean_place(points: Sequence[PlanePoint], *, error: Literal["spread", "sampli
     Raises
     ------
     ValueError
-        If there are no points (for "spread" fewer than two), or their dimensions differ.
+        If there are no points (for "spread" fewer than two), one is infinite, or their dimensions differ.
 
     References
     ----------
@@ -270,7 +325,7 @@ def mean_place(points: Sequence[PlanePoint], *, error: Literal["spread", "sampli
     """
     if error not in ("spread", "sampling"):
         raise ValueError(f"`error` must be 'spread' or 'sampling', got {error!r}")
-    d = _dimension(points, least=2 if error == "spread" else 1)
+    points, d = _counted(points, least=2 if error == "spread" else 1, name="points")
 
     def mean(values: Sequence[float]) -> Estimate:
         plain = np.array([float(v) for v in values])
@@ -319,7 +374,7 @@ def compare(first: Sequence[PlanePoint], second: Sequence[PlanePoint]) -> Compar
     Parameters
     ----------
     first, second : sequence of FisherShannonPoint, Place or the like
-        At least three independent points each, of the same dimension.
+        At least three independent points each, of the same dimension; undefined ones, of NaN, do not count.
 
     Returns
     -------
@@ -329,7 +384,7 @@ def compare(first: Sequence[PlanePoint], second: Sequence[PlanePoint]) -> Compar
     Raises
     ------
     ValueError
-        If a group has fewer than three points, or dimensions differ.
+        If a group has fewer than three points, one is infinite, or dimensions differ.
 
     Notes
     -----
@@ -353,9 +408,10 @@ def compare(first: Sequence[PlanePoint], second: Sequence[PlanePoint]) -> Compar
     >>> difference.p_value < 1e-6
     True
     """
-    d = _dimension(first, least=3, name="first")
-    if _dimension(second, least=3, name="second") != d:
-        raise ValueError(f"`first` and `second` must have the same dimension, got {d} and {second[0].d}")
+    first, d = _counted(first, least=3, name="first")
+    second, other = _counted(second, least=3, name="second")
+    if other != d:
+        raise ValueError(f"`first` and `second` must have the same dimension, got {d} and {other}")
     groups = [_coordinates(first), _coordinates(second)]
     gap = groups[0].mean(axis=0) - groups[1].mean(axis=0)
     count = len(first) + len(second)
@@ -397,14 +453,20 @@ def _variance(values: Array) -> float:
     return float(values.var(ddof=1)) / values.size
 
 
-def _dimension(points: Sequence[PlanePoint], *, least: int, name: str = "points") -> int:
-    dimensions = {point.d for point in points}
-    if len(points) < least or len(dimensions) != 1:
+def _counted(points: Sequence[PlanePoint], *, least: int, name: str) -> tuple[list[PlanePoint], int]:
+    """The points that are defined, and their dimension."""
+    every = as_points(points, name)
+    given = [p for p in every if not math.isnan(float(p.entropy_power) * float(p.fisher_trace))]
+    dimensions = {point.d for point in given}
+    if len(given) < least or len(dimensions) != 1:
+        without = f" and {len(every) - len(given)} undefined ones" if len(given) < len(every) else ""
         raise ValueError(
-            f"`{name}` must hold at least {least} points of one dimension, got {len(points)} "
-            f"of {sorted(dimensions)}"
+            f"`{name}` must hold at least {least} points of one dimension, got {len(given)} "
+            f"of {sorted(dimensions)}{without}"
         )
-    return dimensions.pop()
+    if not all(is_defined(point) for point in given):
+        raise ValueError(f"`{name}` must have positive, finite N and tr J")
+    return given, dimensions.pop()
 
 
 def _relative_error(value: float) -> float:

@@ -34,11 +34,14 @@ class Trajectory(Sequence[FisherShannonPoint]):
         First row of each window.
     width : int
         Rows of a window.
+    index : pandas.Index of length m, optional
+        Of a signal that has labels: that of the last row of each window.
     """
 
     points: tuple[FisherShannonPoint, ...]
     starts: NDArray[np.intp]
     width: int
+    index: Any = None
 
     @overload
     def __getitem__(self, index: int) -> FisherShannonPoint: ...
@@ -48,7 +51,8 @@ class Trajectory(Sequence[FisherShannonPoint]):
 
     def __getitem__(self, index: int | slice) -> FisherShannonPoint | Trajectory:
         if isinstance(index, slice):
-            return Trajectory(self.points[index], self.starts[index], self.width)
+            labels = None if self.index is None else self.index[index]
+            return Trajectory(self.points[index], self.starts[index], self.width, labels)
         return self.points[index]
 
     def __len__(self) -> int:
@@ -63,7 +67,8 @@ class Trajectory(Sequence[FisherShannonPoint]):
     def defined(self) -> Trajectory:
         """The windows that have a point."""
         kept = [i for i, point in enumerate(self.points) if math.isfinite(point.product)]
-        return Trajectory(tuple(self.points[i] for i in kept), self.starts[kept], self.width)
+        labels = None if self.index is None else self.index[kept]
+        return Trajectory(tuple(self.points[i] for i in kept), self.starts[kept], self.width, labels)
 
     def columns(self) -> dict[str, Array]:
         """Return columns of one entry a window: each quantity and, as …_se, its standard error.
@@ -82,6 +87,20 @@ class Trajectory(Sequence[FisherShannonPoint]):
             columns[name + "_se"] = np.array([estimate.standard_error for estimate in estimates])
         return columns
 
+    def to_frame(self) -> Any:
+        """Return the `columns` as a pandas DataFrame, with the `index` if there is one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from infoplane import windows
+        >>> windows(np.random.default_rng(0).standard_normal(300), 100).to_frame().shape
+        (3, 8)
+        """
+        import pandas  # only here, as it is not needed else
+
+        return pandas.DataFrame(self.columns(), index=self.index)
+
     def __repr__(self) -> str:
         return f"Trajectory({len(self)} windows of {self.width} rows, d={self.points[0].d})"
 
@@ -97,6 +116,7 @@ def windows(
     degenerate: Literal["raise", "nan"] = "raise",
     ties: Literal["raise", "dither"] = "raise",
     rng: np.random.Generator | int | None = None,
+    as_frame: bool = True,
     n_jobs: int = 1,
     progress: bool = False,
 ) -> Any:
@@ -125,6 +145,10 @@ def windows(
         As in `fisher_shannon`; the rounding step is that of the whole channel.
     rng : numpy.random.Generator or int, optional
         Source of noise for "dither".
+    as_frame : bool, default True
+        Of a Series or a DataFrame, return a DataFrame. False: trajectories with its `index`, for pictures
+        (`plot.plane`, `plot.course`), `plane.mean_place` and `plane.compare`, with intervals, matrices and
+        methods; `Trajectory.to_frame` makes the DataFrame of one.
     n_jobs : int, default 1
         Windows at a time, by joblib; −1 for all cores.
     progress : bool, default False
@@ -135,7 +159,8 @@ def windows(
     Trajectory, or dict of int to Trajectory, or DataFrame
         One `Trajectory` for one channel, or for all `jointly`; else one for each column. Of a Series or a
         DataFrame, a DataFrame with the columns of `Trajectory.columns` (below the name of the channel, if
-        there are several) and, like `rolling`, the index of the last row of each window.
+        there are several) and, like `rolling`, the index of the last row of each window; or trajectories,
+        if there are several by the names of the channels.
 
     Raises
     ------
@@ -176,7 +201,7 @@ def windows(
     _require_positive(width=width, step=step)
     if degenerate not in ("raise", "nan"):
         raise ValueError(f'`degenerate` must be "raise" or "nan", got {degenerate!r}')
-    frame = hasattr(x, "iloc")
+    labelled: Any = x if hasattr(x, "iloc") else None
     channels = _channels(x, gaps=measure.skip_degenerate)
     if len(channels) < width:
         raise ValueError(f"`x` must have at least `width` = {width} rows, got {len(channels)}")
@@ -189,10 +214,14 @@ def windows(
         starts = np.arange(0, len(part) - width + 1, step or width)
         cut = [resolved[start : start + width] for start in starts]
         with shown(progress):
-            paths.append(Trajectory(_mapped(measure, cut, noise, name, n_jobs), starts, width))
-    if frame:
-        return _frame(x, paths)
-    return paths[0] if len(parts) == 1 else dict(enumerate(paths))
+            points = _mapped(measure, cut, noise, name, n_jobs)
+        labels = None if labelled is None else labelled.index[starts + width - 1]
+        paths.append(Trajectory(points, starts, width, labels))
+    if labelled is None:
+        return paths[0] if len(parts) == 1 else dict(enumerate(paths))
+    if as_frame:
+        return paths[0].to_frame() if len(parts) == 1 else _frame(labelled, paths)
+    return paths[0] if len(parts) == 1 else dict(zip(labelled.columns, paths, strict=True))
 
 
 @dataclass(frozen=True)
@@ -230,7 +259,9 @@ def _channels(x: Any, *, gaps: bool) -> Array:
         return as_array(x)
     values = np.asarray(x)
     missing = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.shape, bool)
-    whole = as_array(np.where(missing, 0.0, values) if missing.any() else values)
+    if not missing.any():
+        return as_array(values)
+    whole = as_array(np.where(missing, 0.0, values))
     whole[missing.reshape(whole.shape)] = np.nan
     return whole
 
@@ -279,13 +310,10 @@ def _undefined(like: FisherShannonPoint) -> FisherShannonPoint:
 
 
 def _frame(x: Any, paths: list[Trajectory]) -> Any:
-    """The figures of a pandas object as a DataFrame, at the index of the last row of each window."""
+    """The figures of several channels as one DataFrame, below their names."""
     import pandas
 
-    index = x.index[paths[0].stops - 1]
-    frames = [pandas.DataFrame(path.columns(), index=index) for path in paths]
-    if len(frames) == 1:
-        return frames[0]
+    frames = [path.to_frame() for path in paths]
     return pandas.concat(frames, axis=1, keys=list(x.columns), names=[x.columns.name, None])
 
 

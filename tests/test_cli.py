@@ -10,7 +10,7 @@ import pytest
 
 from infoplane import fisher_shannon
 from infoplane.cli import main
-from infoplane.tabular import UnreadableFileError, read_columns
+from infoplane.tabular import TextFormat, UnreadableFileError, read_columns
 
 
 def call(capsys, *arguments):
@@ -110,7 +110,7 @@ def test_a_column_that_cannot_be_measured_does_not_stop_the_others(capsys, table
     assert status == 1
     assert re.search(r"height .*gaussian", out)
     assert re.search(r"flat .*not measured", out)
-    assert "flat was not measured: `x` must vary in every column" in out
+    assert "flat was not measured: `flat` must vary in every column, got constant flat" in out
 
 
 def test_rounded_columns_are_dithered_if_asked(capsys, table):
@@ -136,7 +136,11 @@ def test_warnings_are_told_below_the_table(capsys, tmp_path):
         ("data.xyz", b"1\n2\n", "the name must end in one of .csv"),
         ("empty.csv", b"", "not a readable .csv file"),
         ("header.csv", b"a,b\n", "it has no rows"),
-        ("text.csv", b"a,b\nx,y\n", "no column holds numbers"),
+        ("text.csv", b"a,b\nx,y\n", "no column holds numbers, as 'a' has 'x': see --separator"),
+        ("remarks.csv", b"a\n1\n# later\n2\n", "no column holds numbers, as 'a' has '# later': see"),
+        ("decimals.csv", b"a,b\n0,12,0,31\n", "rows have more fields than the line of names, 'a,b'"),
+        ("longer.csv", b"a,b\n1,2,3\n4,5,6\n", "rows have more fields than the line of names, 'a,b'"),
+        ("latin.csv", b"h\xf6he\n1\n", "it is not written in utf-8: try `--encoding latin-1`"),
         ("ragged.csv", b"a,b\n1,2\n1,2,3,4\n", "not a readable .csv file"),
         ("broken.npy", b"not numpy", "not a readable .npy file"),
         ("broken.npz", b"PK\x03\x04", "not a readable .npz file"),
@@ -163,7 +167,9 @@ def test_bad_files_get_a_clear_message_and_status_two(capsys, tmp_path, name, co
         (["--step", "5"], "`--step` needs `--window`"),
         (["--level", "2"], "`--level` must lie in (0, 1), got 2.0"),
         (["--plot", "plane.bmp"], "`--plot` must end in .png, .svg or .pdf, got plane.bmp"),
-        (["--method", "magic"], "`method` must be one of"),
+        (["--method", "magic"], "invalid choice 'magic'"),
+        (["--method", "stack"], "invalid choice 'stack'"),  # has no entropy
+        (["--plot", "nowhere/plane.png"], "`--plot` must lie in a folder that can be written to"),
         (["--window", "0"], "`--window` must be at least 1, got 0"),
     ],
 )
@@ -185,6 +191,125 @@ def test_tables_are_read_with_and_without_a_header(tmp_path, bare, suffix, separ
     assert list(found.values) == ["x0", "x1"]
     np.testing.assert_array_equal(found.values["x0"], frame["x0"])
     np.testing.assert_array_equal(found.values["x1"], frame["x1"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "note"),
+    [
+        ("a.csv", "height;weight\n0,12;0,31\n", {"height": 0.12, "weight": 0.31}, "those of decimals"),
+        ("a.csv", "0,12;0,31\n0,2;0,3\n", {"x0": 0.12, "x1": 0.31}, "separated by ';'"),
+        ("a.csv", "h;w\n0.12;0.31\n", {"h": 0.12, "w": 0.31}, "separated by ';'"),
+        ("a.csv", "h\tw\n1\t2\n", {"h": 1, "w": 2}, "separated by '\\t'"),
+        ("a.csv", "a,b\n1,2,\n", {"a": 1, "b": 2}, None),
+        ("a.csv", "h, w \n1, 2\n", {"h": 1, "w": 2}, None),
+        ("a.csv", "# of 2019\n\nh,w\n1,2\n", {"h": 1, "w": 2}, None),
+        ("a.csv", "\ufeffh,w\n1,2\n", {"h": 1, "w": 2}, None),
+        ("a.csv", "2019,2020\n1,2\n", {"x0": 2019, "x1": 2020}, "2019,2020, was taken as data: see --header"),
+        ("a.csv", "id,2020\n1,2\n", {"id": 1, "2020": 2}, "id,2020, was taken as names: see --header"),
+        ("a.csv", ",h\n0,5\n1,6\n", {"h": 5}, "numbers the rows: left out"),
+        ("a.csv", ",h\n7,5\n3,6\n", {"Unnamed: 0": 7, "h": 5}, None),
+        ("a.csv", "a,b,\n1,2,\n", {"a": 1, "b": 2}, "without name and values: left out"),
+        ("a.txt", "# p q r\n1 2 3\n", {"p": 1, "q": 2, "r": 3}, "from the comment '# p q r'"),
+        ("a.txt", "# in metres\n1 2 3\n", {"x0": 1, "x1": 2, "x2": 3}, "was taken as data"),
+        ("a.txt", "p q\n1 2 # doubtful\n", {"p": 1, "q": 2}, None),
+    ],
+)
+def test_names_stand_above_their_own_numbers(tmp_path, name, content, columns, note):
+    file = tmp_path / name
+    file.write_text(content, encoding="utf-8")
+    found = read_columns(file)
+    assert {name: values[0] for name, values in found.values.items()} == columns
+    assert bool(found.notes) == bool(note)
+    assert note is None or any(note in said for said in found.notes)
+
+
+def test_numpys_own_text_files_keep_their_names(tmp_path):
+    numbers = np.random.default_rng(0).standard_normal((4, 3))
+    np.savetxt(tmp_path / "t.txt", numbers, header="p q r")
+    found = read_columns(tmp_path / "t.txt")
+    np.testing.assert_array_equal(np.column_stack([found.values[name] for name in "pqr"]), numbers)
+
+
+@pytest.mark.parametrize(
+    ("content", "told", "columns"),
+    [
+        (b"2019,2020\n1,2\n", {"header": "yes"}, {"2019": 1, "2020": 2}),
+        (b"a,1\n2,3\n", {"header": "no", "comment": None}, {"x1": 1}),
+        (b"a|b\n0,5|1\n", {"separator": "|", "decimal": ","}, {"a": 0.5, "b": 1}),
+        (b"a::b\n1::2\n", {"separator": "::"}, {"a": 1, "b": 2}),
+        (b"a,b\n1,2\n% later\n3,4\n", {"comment": "%"}, {"a": 1, "b": 2}),
+        (b"h\xf6he\n1\n", {"encoding": "latin-1"}, {"h\u00f6he": 1}),
+        ("h,w\n1,2\n".encode("utf-16"), {"encoding": "utf-16"}, {"h": 1, "w": 2}),
+    ],
+)
+def test_what_is_told_of_a_text_is_not_guessed(tmp_path, content, told, columns):
+    file = tmp_path / "data.csv"
+    file.write_bytes(content)
+    found = read_columns(file, text=TextFormat(**told))
+    assert {name: values[0] for name, values in found.values.items()} == columns
+    assert not found.notes
+
+
+def test_guesses_are_told_beside_the_figures_and_options_overrule_them(capsys, tmp_path):
+    file = tmp_path / "data.csv"
+    rows = np.random.default_rng(5).standard_normal(50)
+    file.write_text("1980;1990\n" + "".join(f"{x:.6f};{x**3:.6f}\n".replace(".", ",") for x in rows))
+    told = ("--separator", ";", "--decimal", ",", "--header", "yes", "--encoding", "ascii", "--comment", "#")
+    status, out, err = call(capsys, file, "--json", "--method", "gaussian")
+    assert status == 0
+    assert json.loads(out)["rows"] == 51
+    assert [line.partition(": ")[0] for line in err.splitlines()] == ["data.csv"] * 3
+    assert json.loads(out)["notes"] == [line.partition(": ")[2] for line in err.splitlines()]
+    _, out, err = call(capsys, file, "--json", "--method", "gaussian", *told)
+    assert [found["columns"] for found in json.loads(out)["results"]] == [["1980"], ["1990"]]
+    assert err == ""
+
+
+def test_names_with_commas_stay_whole(capsys, tmp_path):
+    frame = pd.DataFrame(np.random.default_rng(6).standard_normal((50, 2)), columns=["height, cm", "weight"])
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    _, out, _ = call(capsys, tmp_path / "data.csv", "--jointly", "--json", "--method", "gaussian")
+    assert json.loads(out)["results"][0]["columns"] == ["height, cm", "weight"]
+
+
+def test_messages_name_the_column_and_the_options_of_the_command(capsys, tmp_path):
+    rng = np.random.default_rng(7)
+    frame = pd.DataFrame(
+        {
+            "steep": rng.uniform(size=2000),
+            "kink": rng.gamma(2.0, size=2000),
+            "tied": rng.standard_normal(2000).round(1),
+            "void": np.nan,
+        }
+    )
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    _, out, _ = call(capsys, tmp_path / "data.csv")
+    assert "steep: the density of `steep` seems to end" in out
+    assert "kink: the Fisher information of `kink` still rises" in out
+    assert "`--ties dither` resolves them" in out
+    assert "void was not measured: all its values are missing" in out
+    assert not re.search(r"`x`|interval\(|rng|\w=\"", out)
+    both = ("--columns", "tied", "kink", "--jointly", "--window", "3000")
+    _, out, _ = call(capsys, tmp_path / "data.csv", *both)
+    assert "`tied, kink` must have at least `--window` = 3000 rows, got 2000" in out
+    frame.assign(flat=1.0).to_csv(tmp_path / "data.csv", index=False)
+    _, out, _ = call(capsys, tmp_path / "data.csv", "--columns", "kink", "flat", "--jointly")
+    assert "got constant flat" in out
+
+
+def test_rows_that_fill_no_window_are_counted(capsys, tmp_path):
+    np.save(tmp_path / "signal.npy", np.random.default_rng(8).standard_normal(330))
+    arguments = (tmp_path / "signal.npy", "--method", "gaussian", "--window", "100")
+    assert "x0: the last 30 rows fill no window" in call(capsys, *arguments)[1]
+    assert "fill no window" not in call(capsys, *arguments, "--step", "10")[1]
+
+
+def test_a_picture_that_cannot_be_written_is_refused_before_anything_is_measured(
+    capsys, table, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("infoplane.cli.fisher_shannon", lambda *_, **__: pytest.fail("measured"))
+    status, out, _ = call(capsys, table[0], "--plot", tmp_path / "nowhere" / "plane.png")
+    assert (status, out) == (2, "")
 
 
 def test_parquet_and_nullable_columns_are_read(tmp_path):

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from infoplane import Estimate, fisher_shannon
-from infoplane.distributions import GeneralizedNormal, Laplace, Normal, Product, StudentT
+from infoplane import Estimate, fisher_shannon, windows
+from infoplane.distributions import GeneralizedNormal, Laplace, Normal, Product, StudentT, Uniform
 from infoplane.plane import Place, admissible, compare, constant_product, mean_place, reference_curve
 from infoplane.plot import plane
 from tests import compositions as made
@@ -81,6 +81,56 @@ def test_sampling_errors_of_means_add_in_quadrature():
     assert mean.entropy_power == 2.0
     assert mean.fisher_trace.standard_error == pytest.approx(0.25)
     assert mean.information == 1.0
+
+
+@pytest.fixture(scope="module")
+def broken():
+    """Six windows, the second of which has no density."""
+    x = np.random.default_rng(0).standard_normal(600)
+    x[100:200] = 3.0
+    return windows(x, 100, method="gaussian", degenerate="nan")
+
+
+def test_undefined_points_do_not_count(broken):
+    mean, defined = mean_place(broken), mean_place(broken.defined)
+    assert (mean.entropy_power, mean.entropy_power.n) == (defined.entropy_power, 5)
+    other = broken.defined[1:]
+    assert compare(broken, other) == compare(broken.defined, other)
+    with pytest.raises(
+        ValueError, match=r"at least 3 points of one dimension, got 2 of \[1\] and 1 undefined"
+    ):
+        compare(broken[:3], broken)
+    with pytest.raises(ValueError, match=r"got 0 of \[\] and 1 undefined"):
+        mean_place(broken[1:2], error="sampling")
+
+
+def test_infinite_points_are_refused_by_statistics():
+    edges = [Place.of(Uniform())] * 3
+    with pytest.raises(ValueError, match="`points` must have positive, finite N and tr J"):
+        mean_place(edges)
+    with pytest.raises(ValueError, match="`second` must have positive, finite N and tr J"):
+        compare([Place(1, 1, 1)] * 3, edges)
+
+
+def test_what_nothing_can_tell_is_admissible(broken):
+    assert admissible(broken[1])
+    assert admissible(Place.of(Uniform()))
+    x = np.random.default_rng(1).laplace(size=400)
+    assert math.isnan((bounds := fisher_shannon(x, method="bound")).product.standard_error)
+    assert admissible(bounds)
+
+    def uncertain(value, error, bound=None):
+        return Estimate(value, standard_error=error, method="x", n=9, d=1, bound=bound)
+
+    assert admissible(Place(uncertain(0.5, math.nan), 1.0, 1))
+    assert admissible(Place(uncertain(0.5, 0.01, "lower"), 1.0, 1))
+    assert not admissible(Place(uncertain(0.5, 0.01, "upper"), 1.0, 1)), "the truth is lower still"
+
+
+@pytest.mark.parametrize("numbers", [(0, 2, 1), (1, 0, 1), (-1, 2, 1), (1, math.nan, 1), (1, 1, 0)])
+def test_places_are_positive(numbers):
+    with pytest.raises(ValueError, match="must be positive, got"):
+        Place(*numbers)
 
 
 def groups(seed, shift, sizes=(12, 30)):

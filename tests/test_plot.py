@@ -2,12 +2,13 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.collections import LineCollection
 
-from infoplane import Estimate, FisherShannonPoint, windows
-from infoplane.distributions import GeneralizedNormal
-from infoplane.plane import reference_curve
+from infoplane import Estimate, FisherShannonPoint, fisher_shannon, windows
+from infoplane.distributions import GeneralizedNormal, Uniform
+from infoplane.plane import Place, compare, mean_place, reference_curve
 from infoplane.plot import course, plane
 
 
@@ -137,3 +138,142 @@ def test_trajectories_have_markers_of_their_own():
     ax = plane(trajectories={"a": path, "b": path})
     markers = [handle.get_marker() for handle in ax.get_legend().legend_handles]
     assert len(set(markers)) == 2
+
+
+def coloured(ax):
+    """What is coloured by time."""
+    return [c for c in ax.collections if c.get_array() is not None]
+
+
+def bars(ax):
+    return [other for other in ax.figure.axes if hasattr(other, "_colorbar")]
+
+
+def test_one_colour_is_one_time_on_all_paths():
+    path = [point(1 / j, j) for j in range(1, 11)]
+    ax = plane(trajectories={"short": path[:3], "long": path}, time_label="window")
+    assert {(c.norm.vmin, c.norm.vmax) for c in coloured(ax)} == {(1, 10)}
+    (bar,) = bars(ax)
+    assert bar.get_ylim() == (1, 10)
+    ticks = bar._colorbar.get_ticks()
+    np.testing.assert_array_equal(ticks, np.round(ticks))
+    # Later pictures on the same axes share the scale and the bar.
+    plane(trajectories=[[*path, *path]], ax=ax)
+    assert {(c.norm.vmin, c.norm.vmax) for c in coloured(ax)} == {(1, 20)}
+    assert bars(ax) == [bar]
+    assert bar.get_ylim() == (1, 20)
+
+
+def test_each_axes_has_a_bar_of_its_own():
+    path = [point(1 / j, j) for j in (1.0, 2.0, 5.0)]
+    figure, (left, right) = plt.subplots(1, 2)
+    plane(trajectories=[path], ax=left)
+    plane(trajectories=[path], ax=right)
+    assert len(figure.axes) == 4
+
+
+def test_paths_have_colours_of_their_own_in_the_legend_and_behind_them():
+    path = [point(1 / j, 2 * j) for j in (1.0, 2.0, 5.0)]
+    ax = plane({"here": point(2.0, 2.0)}, trajectories={"a": path, "b": path})
+    a, b, _ = ax.get_legend().legend_handles
+    colours = [handle.get_color() for handle in (a, b)]
+    assert len(set(colours)) == 2
+    behind = [line.get_color() for line in ax.lines if len(line.get_xdata()) == 3]
+    assert behind == colours
+
+
+def test_a_single_trajectory_is_drawn_as_a_list_of_one_is():
+    path = windows(np.random.default_rng(0).standard_normal(400), 100, method="gaussian")
+    alone, listed = plane(trajectories=path), plane(trajectories=[path])
+    for one, other in zip(coloured(alone), coloured(listed), strict=True):
+        np.testing.assert_array_equal(one.get_array(), other.get_array())
+
+
+def test_undefined_points_of_a_path_leave_a_gap():
+    x = np.random.default_rng(0).standard_normal(500)
+    x[200:300] = 3.0
+    path = windows(x, 100, method="gaussian", degenerate="nan")
+    lines, dots = coloured(plane(trajectories=path))
+    np.testing.assert_array_equal(lines.get_array(), [2, 5])
+    np.testing.assert_array_equal(dots.get_array(), [1, 2, 4, 5])
+    with pytest.raises(ValueError, match="`points` must have positive, finite N and tr J, got nan and nan"):
+        plane(path)
+
+
+def test_infinite_information_has_no_place_to_be_drawn():
+    with pytest.raises(ValueError, match=r"positive, finite N and tr J, got 0\.0585498 and inf"):
+        plane(Place.of(Uniform()))
+    with pytest.raises(ValueError, match="at least one point, got none"):
+        plane(trajectories=[[Place.of(Uniform())]])
+
+
+def test_a_second_picture_joins_the_first():
+    ax = plane({"one": Place(1.0, 1.2, 1)}, products=(1, 3))
+    before = len(ax.texts)
+    plane({"two": Place(1e-3, 2e3, 1)}, ax=ax)
+    (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
+    assert left < 1.2 < 2e3 < right
+    assert bottom < 1e-3 < 1.0 < top
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["one", "two"]
+    assert len({bar.lines[0].get_color() for bar in ax.containers}) == 2
+    grounds = [line for line in ax.lines if line.get_gid() == "infoplane-product"]
+    assert [float(np.prod(line.get_xydata()[1])) for line in grounds] == pytest.approx([1, 3])
+    assert len(ax.texts) == before
+    ax.clear()
+    plane(Place(1.0, 1.2, 1), ax=ax)
+    assert ax.get_xlim()[1] < 100
+
+
+def test_nothing_beside_the_axes_is_cut_off_or_covered_by_the_bar():
+    path = [point(1 / j, 1.2 * j) for j in (1.0, 2.0, 5.0)]
+    figure, ax = plt.subplots()  # as it comes, without a layout that makes room
+    plane(trajectories=[path], ax=ax)
+    figure.canvas.draw()
+    (bar,) = bars(ax)
+    right = max(text.get_window_extent().x1 for text in ax.texts)
+    assert right < bar.get_window_extent().x0
+    figure, ax = plt.subplots()
+    plane(path, ax=ax)
+    figure.canvas.draw()
+    assert max(text.get_window_extent().x1 for text in ax.texts) < figure.bbox.x1
+
+
+def test_bounds_have_a_bar_to_their_limit_and_an_arrow_to_the_other_side():
+    bound = fisher_shannon(np.random.default_rng(0).laplace(size=300), method="bound")
+    ax = plane(bound)
+    across, up = (np.array(c.get_segments()[0]) for c in ax.containers[0].lines[2])
+    np.testing.assert_allclose(across[:, 0], [bound.fisher_trace.interval()[0], bound.fisher_trace])
+    np.testing.assert_allclose(up[:, 1], [bound.entropy_power, bound.entropy_power.interval()[1]])
+    arrows = [text.xyann for text in ax.texts if getattr(text, "arrow_patch", None)]
+    assert arrows == [(24, 0), (0, -24)], "J may be larger, N smaller"
+
+
+def test_the_band_of_bounds_ends_at_the_bounds():
+    path = windows(np.random.default_rng(0).laplace(size=600), 200, method="bound")
+    for quantity, side, end in (("entropy_power", "upper", 1), ("fisher_trace", "lower", 0)):
+        ax = course(path, quantity)
+        assert ax.get_ylabel().endswith(f", {side} bound")
+        heights = ax.collections[0].get_paths()[0].vertices[:, 1]
+        values = [getattr(one, quantity) for one in path]
+        limits = [value.interval()[end] for value in values]
+        assert heights.min() == pytest.approx(min(*values, *limits))
+        assert heights.max() == pytest.approx(max(*values, *limits))
+
+
+def test_trajectories_of_frames_are_drawn_and_compared_and_frames_say_how():
+    days = pd.date_range("2020-01-01", periods=600)
+    frame = pd.DataFrame(np.random.default_rng(0).standard_normal((600, 2)), index=days, columns=["a", "b"])
+    paths = windows(frame, 100, method="gaussian", as_frame=False)
+    assert len(coloured(plane(trajectories=paths))) == 4
+    ax = course(paths)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["a", "b"]
+    assert list(pd.DatetimeIndex(ax.get_lines()[0].get_xdata())) == list(days[99::100])
+    assert compare(paths["a"], paths["b"]).log_power.n == 12
+    table = windows(frame["a"], 100, method="gaussian")
+    for draw in (plane, lambda t: plane(trajectories=t), course, mean_place):
+        with pytest.raises(TypeError, match=r"got a DataFrame: `windows\(..., as_frame=False\)`"):
+            draw(table)
+    text = windows(
+        frame["a"].set_axis([f"day {i}" for i in range(600)]), 100, method="gaussian", as_frame=False
+    )
+    np.testing.assert_array_equal(course(text).get_lines()[0].get_xdata(), text.stops - 1)

@@ -11,6 +11,7 @@ from scipy import signal
 
 from infoplane import DegenerateSampleError, fisher_shannon, windows
 from infoplane.long_run import long_run_covariance
+from infoplane.plane import mean_place
 
 QUANTITIES = ("entropy", "entropy_power", "fisher_trace", "product")
 
@@ -74,6 +75,35 @@ def test_a_frame_comes_out_with_its_index():
     assert list(single.columns) == [f"{name}{end}" for name in QUANTITIES for end in ("", "_se")]
     joint = windows(frame, 100, method="gaussian", jointly=True)
     assert joint["fisher_trace"].iloc[0] == fisher_shannon(x[:100], method="gaussian").fisher_trace
+
+
+def test_trajectories_of_a_frame_keep_its_index_and_all_that_is_known():
+    days = pd.date_range("2020-01-01", periods=400, freq="D")
+    x = np.random.default_rng(4).standard_normal((400, 2))
+    frame = pd.DataFrame(x, index=days, columns=["left", "right"])
+    table = windows(frame, 100, 50, method="gaussian")
+    paths = windows(frame, 100, 50, method="gaussian", as_frame=False)
+    assert list(paths) == ["left", "right"]
+    path = paths["right"]
+    assert path[2].entropy.interval() == windows(x[:, 1], 100, 50, method="gaussian")[2].entropy.interval()
+    assert path[2].entropy.method == "gaussian"
+    pd.testing.assert_frame_equal(path.to_frame(), table["right"])
+    assert list(path.index) == list(table.index)
+    assert list(path[1:3].index) == list(table.index[1:3])
+    assert list(path.defined.index) == list(table.index)
+    single = windows(frame["left"], 100, 50, method="gaussian", as_frame=False)
+    pd.testing.assert_frame_equal(single.to_frame(), table["left"])
+    assert mean_place(single).entropy_power == pytest.approx(table["left"]["entropy_power"].mean())
+    joint = windows(frame, 100, method="gaussian", jointly=True, as_frame=False)
+    np.testing.assert_array_equal(
+        joint[0].fisher_information, fisher_shannon(x[:100], method="gaussian").fisher_information
+    )
+
+
+def test_trajectories_of_arrays_become_frames_of_numbered_windows():
+    path = windows(np.random.default_rng(4).standard_normal(300), 100, method="gaussian")
+    assert path.index is None
+    assert list(path.to_frame().index) == [0, 1, 2]
 
 
 def test_processes_change_nothing():
@@ -148,6 +178,15 @@ def test_windows_without_a_density_are_errors_or_nan(broken):
     assert [math.isnan(point.product) for point in path] == [False, True, False, False, False]
     assert [int(start) for start in path.defined.starts] == [0, 200, 300, 400]
     assert np.isnan(path.columns()["entropy_se"][1])
+
+
+@pytest.mark.parametrize("gap", [False, True])
+def test_frames_that_cannot_be_written_to_may_have_gaps(gap):
+    x = pd.Series(np.random.default_rng(14).standard_normal(300))
+    if gap:
+        x[3] = np.nan
+    path = windows(x, 100, degenerate="nan", method="gaussian", as_frame=False)
+    assert path[0].n == 100 - gap
 
 
 def test_masked_entries_are_gaps():
