@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,9 +20,14 @@ from infoplane.sample import Sample, as_array
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
-# Cells in a robust scale of the first rows, by number of dimensions; and how many rows tell that scale.
+# Cells in a robust scale of the first rows, by number of dimensions; how many rows tell that scale, and how
+# many tell it well enough to see that a value is out of all proportion.
 _FINENESS = {1: 2**13, 2: 2**8}
-_FIRST_ROWS = 1000
+_FIRST_ROWS, _TELLING_ROWS = 1000, 100
+# Binary exponent of the least positive number: no cell is narrower.
+_LEAST_EXPONENT = -1074
+# Binary exponents of values whose squares and differences stay in range.
+_MODERATE = 400
 # Rows that are sorted into cells at a time, and that are gathered before they are added to the others.
 _ROWS = 2**18
 _GATHERED = 2**18
@@ -36,7 +43,10 @@ class Histogram:
     """Sparse histogram of a stream in one or two dimensions, from which H and J are measured.
 
     Rows are counted in cells of width δ, [k δ, (k + 1) δ) along each axis, with δ a power of two. Only cells
-    that hold rows are kept: there is no range to be left, and a far outlier costs one cell. When more than
+    that hold rows are kept: no range is to be fixed, and a far outlier costs one cell. A value more than
+    2⁶⁰ δ = 10¹⁸ δ from zero (for standard normal rows 10¹⁴ in one dimension, 4·10¹⁵ in two) is refused with
+    all of its update: it stands for a missing one or for an error, and cells wide enough for it would hold
+    all others in one. When more than
     `most_cells` are occupied, δ is doubled along all axes, which merges cells without loss. So the state is a
     function of the rows and the first δ alone, whatever their order and chunks: `merge` is associative and
     commutative to the last bit.
@@ -109,7 +119,8 @@ class Histogram:
     def spacing(self) -> Array:
         """Width of the cells along each axis: powers of two."""
         self._settle()
-        return np.ldexp(1.0, self._exponent)  # type: ignore[arg-type]
+        assert self._exponent is not None
+        return np.asarray(np.ldexp(1.0, self._exponent))
 
     @property
     def values(self) -> Array:
@@ -124,7 +135,7 @@ class Histogram:
         return self._counts
 
     def update(self, x: ArrayLike) -> Histogram:
-        """Count more rows.
+        """Count more rows: all of them, or none if an error is raised.
 
         Parameters
         ----------
@@ -139,7 +150,8 @@ class Histogram:
         Raises
         ------
         ValueError
-            If `x` has another number of columns, or rows more than 2⁶⁰ cells from zero; as in `entropy`.
+            If `x` has another number of columns, or with the first rows a value more than 2⁶⁰ cells from
+            zero; as in `entropy`.
         TypeError
             If `x` does not hold real numbers.
         """
@@ -148,8 +160,9 @@ class Histogram:
         rows = as_array(x)
         if rows.shape[1] != self._d:
             raise ValueError(f"`x` must have d = {self._d} columns, got shape {np.shape(x)}")
-        self._take(rows)
-        self._n += len(rows)
+        with self._all_or_nothing():
+            self._take(rows)
+            self._n += len(rows)
         return self
 
     def merge(self, other: Histogram) -> Histogram:
@@ -168,7 +181,8 @@ class Histogram:
         Raises
         ------
         ValueError
-            If the numbers of dimensions differ.
+            If the numbers of dimensions differ, or the first rows of one lie more than 2⁶⁰ cells of the other
+            from zero; nothing is then merged.
         TypeError
             If `other` is no histogram.
         """
@@ -176,21 +190,22 @@ class Histogram:
             raise TypeError(f"`other` must be a Histogram, got {type(other).__name__}")
         if other._d != self._d:
             raise ValueError(f"`other` must have d = {self._d}, got d = {other._d}")
-        self._most = min(self._most, other._most)
-        self._n += other._n
-        waiting = list(other._waiting)
-        if other._exponent is not None:
-            other._settle()
-            mine, self._waiting = self._waiting, []
-            waiting += mine
-            if self._exponent is None:
-                self._exponent = other._exponent.copy()
-            self._settle()
-            common = np.maximum(self._exponent, other._exponent)
-            self._settle(common)
-            self._add(other._cells >> (common - other._exponent), other._counts)
-        for rows in waiting:
-            self._take(rows)
+        with self._all_or_nothing():
+            self._most = min(self._most, other._most)
+            self._n += other._n
+            waiting = list(other._waiting)
+            if other._exponent is not None:
+                other._settle()
+                mine, self._waiting = self._waiting, []
+                waiting += mine
+                if self._exponent is None:
+                    self._exponent = other._exponent.copy()
+                self._settle()
+                common = np.maximum(self._exponent, other._exponent)
+                self._settle(common)
+                self._add(other._cells >> (common - other._exponent), other._counts)
+            for rows in waiting:
+                self._take(rows)
         return self
 
     def __add__(self, other: object) -> Histogram:
@@ -293,6 +308,20 @@ class Histogram:
         """
         return MeasuredSample(self._sample(), method).fisher_shannon()
 
+    @contextmanager
+    def _all_or_nothing(self) -> Iterator[None]:
+        """Leave everything as it was if an error comes."""
+        before = self._state()
+        try:
+            yield
+        except BaseException:
+            self.__dict__.update(before)
+            raise
+
+    def _state(self) -> dict[str, Any]:
+        """All there is, with lists of its own; arrays are replaced, never written to."""
+        return {**self.__dict__, "_waiting": list(self._waiting), "_gathered": list(self._gathered)}
+
     def _sample(self) -> Sample:
         if self._n == 0:
             raise ValueError("the histogram must hold rows: `update` it first")
@@ -319,48 +348,32 @@ class Histogram:
     def _take(self, rows: Array) -> None:
         """Sort rows into cells, or let them wait for others that tell the scale."""
         if self._exponent is None:
-            self._waiting.append(rows.copy())
-            if sum(map(len, self._waiting)) < _FIRST_ROWS:
-                return
-            rows = self._scaled()
-            if self._exponent is None:
+            rows = np.concatenate([*self._waiting, rows])
+            exponent = _told_exponents(rows, self._d)
+            if exponent is not None and len(rows) >= _TELLING_ROWS:
+                _require_near(rows, exponent)
+            if exponent is None or len(rows) < _FIRST_ROWS:
                 self._waiting = [rows]
                 return
+            self._exponent, self._waiting = exponent, []
         for first in range(0, len(rows), _ROWS):
-            self._gathered.append(self._counted(rows[first : first + _ROWS]))
+            self._gathered.append(_counted(rows[first : first + _ROWS], self._exponent))
             if sum(counts.size for _, counts in self._gathered) > max(_GATHERED, self._counts.size // 4):
                 self._settle()
 
-    def _counted(self, rows: Array) -> tuple[Whole, Whole]:
-        scaled = np.floor(np.ldexp(rows, -self._exponent))  # type: ignore[operator]
-        if np.abs(scaled).max() > _FARTHEST:
-            raise ValueError(
-                f"`x` must lie within 2⁶⁰ cells of {self.spacing} from zero, got {np.abs(rows).max():.3g}"
-            )
-        return _tallied(scaled.astype(np.int64), None)
-
-    def _scaled(self) -> Array:
-        """The rows that wait; if they vary, they set the width of cells."""
-        rows, self._waiting = np.concatenate(self._waiting), []
-        low, high = np.quantile(rows, [0.25, 0.75], axis=0)
-        # More than half of the rows may be equal in a column without density; the refusal comes later.
-        scale = np.where(high > low, (high - low) / 1.349, rows.std(axis=0))
-        if (scale > 0).all():
-            self._exponent = _exponents(scale / _FINENESS[self._d], self._d)
-        return rows
-
-    def _settle(self, exponent: NDArray[np.int64] | None = None) -> None:
+    def _settle(self, exponent: Whole | None = None) -> None:
         """Put all rows into cells, of at least the given width."""
         if self._exponent is None:
             if not self._waiting:
                 raise ValueError("the histogram must hold rows: `update` it first")
-            rows = self._scaled()
-            if self._exponent is None:
-                self._waiting = [rows]
+            rows = np.concatenate(self._waiting)
+            told = _told_exponents(rows, self._d)
+            if told is None:
                 raise DegenerateSampleError(
                     "the rows of the stream must vary in every column, got constant ones"
                 )
-            self._gathered.append(self._counted(rows))
+            self._gathered = [_counted(rows, told)]
+            self._exponent, self._waiting = told, []
         gathered, self._gathered = self._gathered, []
         if gathered:
             self._add(
@@ -382,7 +395,51 @@ class Histogram:
         self._cells, self._counts = cells, counts
 
 
-def _exponents(spacing: ArrayLike, d: int) -> NDArray[np.int64]:
+def _told_exponents(rows: Array, d: int) -> Whole | None:
+    """Exponents of the widths of cells that the first rows call for; None if a column is constant."""
+    # In units in which squares and differences stay in the float64 range.
+    unit = np.frexp(_largest(rows))[1]
+    unit = np.where(np.abs(unit) > _MODERATE, unit, 0)
+    scaled = np.ldexp(rows, -unit) if unit.any() else rows
+    low, high = np.quantile(scaled, [0.25, 0.75], axis=0)
+    # More than half of the rows may be equal in a column without density; the refusal comes later.
+    scale = (high - low) / 1.349
+    if (scale == 0).any():
+        scale = np.where(scale > 0, scale, scaled.std(axis=0))
+    # The mean of equal values may differ from them by rounding.
+    if not ((scale > 0) & (scaled.min(axis=0) < scaled.max(axis=0))).all():
+        return None
+    return np.asarray(np.maximum(_exponents(scale / _FINENESS[d], d) + unit, _LEAST_EXPONENT), np.int64)
+
+
+def _require_near(rows: Array, exponent: Whole) -> None:
+    """Refuse rows so far from zero that the differences of their cells' numbers might overflow."""
+    largest = _largest(rows)
+    # Compared as exponents: the number of cells itself may leave the float64 range.
+    fraction, power = np.frexp(largest)
+    far = np.flatnonzero(np.ldexp(fraction, np.minimum(power - exponent, 100)) > _FARTHEST)
+    if far.size:
+        axis = int(far[0])
+        width = np.ldexp(1.0, exponent[axis])
+        raise ValueError(
+            f"`x` and the rows before it must lie within 2⁶⁰ cells of {width:.3g} from zero, got "
+            f"{largest[axis]:.3g} in column {axis}: no row of `x` was counted; leave out values that stand for "
+            "missing ones"
+        )
+
+
+def _largest(rows: Array) -> Array:
+    """Largest absolute value of each column; one by one, as along short rows it takes ten times as long."""
+    return np.array([max(column.max(), -column.min()) for column in rows.T])
+
+
+def _counted(rows: Array, exponent: Whole) -> tuple[Whole, Whole]:
+    """The cells of rows and the number of rows in each."""
+    _require_near(rows, exponent)
+    return _tallied(np.floor(np.ldexp(rows, -exponent)).astype(np.int64), None)
+
+
+def _exponents(spacing: ArrayLike, d: int) -> Whole:
     widths = np.asarray(spacing, dtype=float)
     if widths.shape not in ((), (d,)) or not (np.isfinite(widths) & (widths > 0)).all():
         raise ValueError(

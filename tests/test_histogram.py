@@ -92,6 +92,57 @@ def test_few_rows_wait_until_the_scale_is_known(d):
     assert Histogram(d).merge(Histogram(d).update(x[:10])).n == 10
 
 
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("before", [0, 1, 10, 600, 5000])
+def test_an_update_is_counted_whole_or_not_at_all(before, d):
+    """The last of its rows is 2⁶⁰ cells away, after others that fill several batches of counting."""
+    rng = np.random.default_rng(before)
+    good = rng.standard_normal((6000, d))
+    bad = rng.standard_normal((600_000 if before == 5000 else 700, d))
+    bad[-1, -1] = 1e300
+    histogram = Histogram(d)
+    if before:
+        histogram.update(good[:before])
+    with pytest.raises(ValueError, match=rf"within 2⁶⁰ cells .* got 1e\+300 in column {d - 1}: no"):
+        histogram.update(bad)
+    assert histogram.n == before
+    expected = Histogram(d)
+    if before:
+        expected.update(good[:before])
+    assert histogram.update(good[before:]) == expected.update(good[before:])
+    assert histogram.counts.sum() == histogram.n == 6000
+
+
+def test_a_merge_is_made_whole_or_not_at_all():
+    few = Histogram().update([1e300, 1.0, 2.0])
+    many = counted(NORMAL, 1)
+    for one, other in ((many, few), (few, many)):
+        with pytest.raises(ValueError, match="within 2⁶⁰ cells"):
+            one.merge(other)
+    assert many == counted(NORMAL, 1)
+    assert few.n == 3
+    assert few.spacing > 1e290
+
+
+def test_first_rows_without_a_scale_are_refused_each_time_alike():
+    histogram = Histogram().update([*NORMAL[:50], 1e300])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="within 2⁶⁰ cells"):
+            histogram.entropy()
+    constant = Histogram().update(np.full(50, 0.1))
+    for _ in range(2):
+        with pytest.raises(DegenerateSampleError, match="must vary"):
+            constant.entropy()
+    assert constant.update(NORMAL) == Histogram().update(np.r_[np.full(50, 0.1), NORMAL])
+
+
+@pytest.mark.parametrize("log10_scale", [-300, 150, 300])
+def test_the_unit_of_a_stream_does_not_matter(log10_scale):
+    moved = counted(NORMAL * 10.0**log10_scale, 1).entropy() - log10_scale * math.log(10)
+    # Cells are other fractions of σ: δ²/24 = 6e-10, and the grid's choice of points.
+    assert moved == pytest.approx(float(counted(NORMAL, 1).entropy()), abs=1e-4)
+
+
 def test_a_repeated_update_of_nothing_changes_nothing():
     histogram = Histogram().update(np.arange(2000.0))
     assert histogram.update([]) == Histogram().update(np.arange(2000.0))
