@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -214,6 +215,12 @@ class Histogram:
             return NotImplemented
         return Histogram(self._d, most_cells=self._most).merge(self).merge(other)
 
+    def __radd__(self, other: object) -> Histogram:
+        """With 0, where `sum` starts, a histogram of the same rows."""
+        if not (isinstance(other, int) and other == 0):
+            return NotImplemented
+        return copy(self)
+
     def __eq__(self, other: object) -> bool:
         """Whether the same rows have been counted in the same cells."""
         if not isinstance(other, Histogram):
@@ -237,7 +244,7 @@ class Histogram:
     def __getstate__(self) -> dict[str, Any]:
         if self._exponent is not None:
             self._settle()
-        return self.__dict__.copy()
+        return self._state()
 
     @on_one_blas_thread
     def entropy(self, *, method: str | Estimator = "kde", base: float | None = None) -> Estimate:

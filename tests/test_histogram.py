@@ -1,5 +1,6 @@
 """Histograms of streams: exact laws of merging, and the measures of what they have counted."""
 
+import copy
 import math
 import pickle
 
@@ -111,6 +112,31 @@ def test_an_update_is_counted_whole_or_not_at_all(before, d):
         expected.update(good[:before])
     assert histogram.update(good[before:]) == expected.update(good[before:])
     assert histogram.counts.sum() == histogram.n == 6000
+
+
+@pytest.mark.parametrize("replicate", [copy.copy, copy.deepcopy, lambda h: pickle.loads(pickle.dumps(h))])
+@pytest.mark.parametrize("n", [10, 5000])
+def test_a_copy_goes_its_own_way(n, replicate):
+    original = Histogram().update(NORMAL[:n])
+    twin = replicate(original)
+    twin.update(NORMAL[n : n + 7])
+    original.update(NORMAL[n + 7 :])
+    assert twin == Histogram().update(NORMAL[:n]).update(NORMAL[n : n + 7])
+    assert original == Histogram().update(NORMAL[:n]).update(NORMAL[n + 7 :])
+    assert original.counts.sum() == original.n == 20_000 - 7
+    assert twin.counts.sum() == twin.n == n + 7
+
+
+def test_histograms_are_summed():
+    parts = [counted(part, 1, spacing=1e-3) for part in np.split(NORMAL, 4)]
+    total = sum(parts)
+    assert total == counted(NORMAL, 1, spacing=1e-3)
+    assert parts[0].n == 5000
+    alone = sum(parts[:1])
+    assert alone == parts[0]
+    assert alone.update([1.0]) != parts[0]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        3 + parts[0]
 
 
 def test_a_merge_is_made_whole_or_not_at_all():
