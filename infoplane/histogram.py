@@ -430,8 +430,8 @@ def _require_near(rows: Array, exponent: Whole) -> None:
         width = np.ldexp(1.0, exponent[axis])
         raise ValueError(
             f"`x` and the rows before it must lie within 2⁶⁰ cells of {width:.3g} from zero, got "
-            f"{largest[axis]:.3g} in column {axis}: no row of `x` was counted; leave out values that stand for "
-            "missing ones"
+            f"{largest[axis]:.3g} in column {axis}: no row of `x` was counted; leave out values that "
+            "stand for missing ones"
         )
 
 
