@@ -102,6 +102,10 @@ class Blocks:
         """
         return joined_fisher(*self._mapped(sample, block_fisher), sample.n)
 
+    def halved(self) -> Blocks:
+        """As many blocks of half as many rows, which measure half of a sample as these do the whole."""
+        return self if self.rows is None else replace(self, rows=max(1, self.rows // 2))
+
     def score(self, sample: Sample, points: Array | None) -> Array:
         """Refuse: blocks have scores of their own.
 

@@ -266,14 +266,20 @@ def _known_by(bias: Callable[[], float], sample: Sample) -> Callable[[], float] 
 
 @on_one_blas_thread
 def _bias_of_entropy(estimator: Estimator, sample: Sample, value: float, unit: float) -> float:
-    halves = [estimator.entropy(half).value for half in sample.halves()]
+    halves = [_for_half(estimator).entropy(half).value for half in sample.halves()]
     return extrapolated_bias("entropy", value, halves, sample.d) / unit
 
 
 @on_one_blas_thread
 def _bias_of_trace(estimator: Estimator, sample: Sample, value: float) -> float:
-    halves = [float(np.trace(estimator.fisher(half).matrix)) for half in sample.halves()]
+    halves = [float(np.trace(_for_half(estimator).fisher(half).matrix)) for half in sample.halves()]
     return extrapolated_bias("fisher", value, halves, sample.d)
+
+
+def _for_half(estimator: Estimator) -> Estimator:
+    """What measures half of a sample: the same, but blocks whose size is given are to be half as large."""
+    halved: Callable[[], Estimator] | None = getattr(estimator, "halved", None)
+    return estimator if halved is None else halved()
 
 
 def extrapolated_bias(quantity: str, value: float, halves: list[float], d: int) -> float:

@@ -65,6 +65,20 @@ def test_the_bias_of_blocks_is_that_of_blocks_of_half_the_size():
     assert low < 5 * NORMAL < high
 
 
+def test_the_bias_of_blocks_of_a_given_size_is_found_from_smaller_ones():
+    """Halves of the sample would hold blocks of the same 500 rows, and leave noise about zero.
+
+    The rate n^{−2/d} of neighbours is a little slower than that of kernels: half as much again at 500 rows.
+    """
+    x = np.random.default_rng(2).standard_normal((8000, 5))
+    method = Blocks(8, method="kde", rows=500)
+    h, j = entropy(x, method=method), fisher_trace(x, method=method)
+    assert h - 5 * NORMAL < h.bias < 2 * (h - 5 * NORMAL)
+    smaller = Blocks(8, method="kde", rows=250)
+    halves = [fisher_trace(half.values, method=smaller) for half in Sample.of(x).halves()]
+    assert j.bias == pytest.approx((np.mean(halves) - j) / (2**0.2 - 1))
+
+
 def test_the_errors_of_blocks_match_the_spread():
     """60 repeats tell a standard deviation to 9 %: 0.7 is 3.5 such errors below."""
     rng = np.random.default_rng(3)
