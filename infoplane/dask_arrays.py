@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infoplane.blocks import Blocks, block_entropy, block_fisher, joined_entropy, joined_fisher
+from infoplane.errors import DegenerateSampleError
 from infoplane.estimate import Estimate, FisherShannonPoint, power_of_entropy
 from infoplane.estimators import KDE, Estimator, Gaussian
 from infoplane.estimators.base import EntropyFit, FisherFit, covariance
@@ -25,6 +26,9 @@ Array = NDArray[np.float64]
 # What measures one block, by a method, under a name.
 Measure = Callable[[Array, str | Estimator, str], EntropyFit | FisherFit]
 
+# Chunks that tell the width of cells, the first, the last and some between, and how many rows of each; no
+# fewer do in all.
+_TELLING_CHUNKS, _TELLING_ROWS = 4, 1000
 # Histograms that are merged by one task.
 _FAN_IN = 8
 # Blocks of an array of which nothing else is said: rows of one, and the least and greatest number of them.
@@ -33,22 +37,12 @@ _BLOCK_ROWS, _LEAST_BLOCKS, _MOST_BLOCKS = 20_000, 2, 32
 _HALVED = 4
 
 
-def is_dask(x: object) -> bool:
-    """Whether `x` is a dask array.
-
-    Parameters
-    ----------
-    x : object
-        Anything.
-    """
-    return type(x).__module__.startswith("dask.array") and hasattr(x, "dask")
-
-
 class DaskSample:
     """The rows of a dask array, of which only sums and blocks are ever held.
 
     In one and two dimensions "auto", "kde" and "gaussian" measure a `Histogram` of all rows: each chunk is
-    counted where it lies, and counts are merged in a tree. All other methods, and all in more dimensions,
+    counted where it lies, in cells that rows of four chunks call for (or, if these do not vary, its own), and
+    counts are merged in a tree. All other methods, and all in more dimensions,
     measure random blocks as `Blocks` does: by default 2 to 32 of 20,000 rows at most, drawn in proportion
     from all chunks. Their bias, that of a block, is told by the halves of four blocks.
 
@@ -129,7 +123,8 @@ class DaskSample:
         import dask
 
         d, counted, merged = self._d, dask.delayed(_counted), dask.delayed(_merged)
-        spacing = dask.delayed(_spacing)(self._chunks[0], d)
+        some = np.unique(np.linspace(0, len(self._chunks) - 1, _TELLING_CHUNKS).astype(int))
+        spacing = dask.delayed(_spacing)([dask.delayed(_scattered)(self._chunks[i]) for i in some], d)
         layer = [counted(chunk, d, spacing) for chunk in self._chunks]
         while len(layer) > 1:
             layer = [merged(layer[i : i + _FAN_IN]) for i in range(0, len(layer), _FAN_IN)]
@@ -199,11 +194,24 @@ class DaskSample:
         )
 
 
-def _spacing(chunk: Array, d: int) -> Array:
-    return Histogram(d).update(chunk).spacing
+def _scattered(chunk: Array) -> Array:
+    """Rows from all over a chunk."""
+    return np.array(chunk[:: max(1, len(chunk) // _TELLING_ROWS)])
 
 
-def _counted(chunk: Array, d: int, spacing: Array) -> Histogram:
+def _spacing(parts: Sequence[Array], d: int) -> Array | None:
+    """Width of cells that some rows of some chunks call for; None if they are too few or do not vary."""
+    rows = np.concatenate(parts)
+    if len(rows) < _TELLING_ROWS:
+        return None
+    try:
+        return Histogram(d).update(rows).spacing
+    except DegenerateSampleError:
+        return None
+
+
+def _counted(chunk: Array, d: int, spacing: Array | None) -> Histogram:
+    # Without a common width rows wait for those of other chunks, or set their own; merging takes the widest.
     return Histogram(d, spacing=spacing).update(chunk)
 
 

@@ -16,7 +16,7 @@ from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.estimators import Estimator
 from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.measured import MeasuredSample
-from infoplane.sample import Sample, as_array
+from infoplane.sample import Sample, as_array, is_dask, require_in_memory
 
 Array = NDArray[np.float64]
 Whole = NDArray[np.int64]
@@ -141,7 +141,7 @@ class Histogram:
         Parameters
         ----------
         x : array_like of shape (n,) or (n, d)
-            Any number of rows.
+            Any number of rows. The chunks of a dask array are computed and counted one by one.
 
         Returns
         -------
@@ -156,6 +156,9 @@ class Histogram:
         TypeError
             If `x` does not hold real numbers.
         """
+        if is_dask(x):
+            return self._update_by_chunks(x)
+        require_in_memory(x)
         if np.size(x) == 0:
             return self
         rows = as_array(x)
@@ -314,6 +317,13 @@ class Histogram:
             As in `entropy`.
         """
         return MeasuredSample(self._sample(), method).fisher_shannon()
+
+    def _update_by_chunks(self, x: Any) -> Histogram:
+        rows = x.rechunk({1: -1}) if x.ndim > 1 else x
+        with self._all_or_nothing():
+            for chunk in rows.to_delayed().ravel():
+                self.update(chunk.compute())
+        return self
 
     @contextmanager
     def _all_or_nothing(self) -> Iterator[None]:

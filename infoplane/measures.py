@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from infoplane.dask_arrays import DaskSample, is_dask
+from infoplane.dask_arrays import DaskSample
 from infoplane.errors import warn
 from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.estimators import Estimator
@@ -15,7 +15,7 @@ from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.measured import MeasuredSample
 from infoplane.methods import TRUSTED_DIMENSIONS, fisher_estimator, with_rtol
 from infoplane.progress import shown
-from infoplane.sample import Sample, as_points
+from infoplane.sample import Sample, as_points, is_dask
 
 Array = NDArray[np.float64]
 
@@ -95,7 +95,8 @@ def entropy(
     The rows of a dask array (extra ``dask``) are counted in a `Histogram` in one and two dimensions and
     measured by "kde" (or "gaussian"). In more, 2 to 32 blocks of 20,000 random rows at most are measured
     where they lie and averaged, with `rng` as seed; ``method=Blocks(…)`` says how many and how. The bias is
-    then that of a block: see `Estimate.bias`. The same holds for all measures but `score`.
+    then that of a block: see `Estimate.bias`. The same holds for `entropy_power`, `fisher_information`,
+    `fisher_trace` and `fisher_shannon`; other functions take arrays in memory.
 
     See `Spacing`, `KNN`, `WeightedKNN`, `Copula`, `KDE`, `Gaussian` and `Bound` for bias and for when not to
     use them, and `Blocks` for samples too large for a method.

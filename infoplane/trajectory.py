@@ -16,7 +16,7 @@ from infoplane.estimators import Estimator
 from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.methods import point_estimate
 from infoplane.progress import shown, stage
-from infoplane.sample import Sample, as_array
+from infoplane.sample import Sample, as_array, require_in_memory
 
 Array = NDArray[np.float64]
 _QUANTITIES = ("entropy", "entropy_power", "fisher_trace", "product")
@@ -224,6 +224,7 @@ class _Measure:
 
 def _channels(x: Any, *, gaps: bool) -> Array:
     """The signal as an array of shape (n, c); with `gaps` it may hold NaN."""
+    require_in_memory(x)
     if gaps and np.ma.isMaskedArray(x):
         x = np.ma.filled(x.astype(np.float64), np.nan)
     if not gaps:

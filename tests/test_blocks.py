@@ -10,14 +10,21 @@ import pytest
 
 from infoplane import (
     Blocks,
+    DegenerateSampleError,
     Histogram,
+    conditional_entropy,
+    conditional_mutual_information,
     entropy,
     entropy_power,
     fisher_information,
     fisher_shannon,
     fisher_trace,
+    mutual_information,
     score,
+    windows,
 )
+from infoplane.dask_arrays import DaskSample
+from infoplane.inequalities import stam
 from infoplane.sample import Sample
 
 NORMAL = 0.5 * math.log(2 * math.pi * math.e)
@@ -143,11 +150,13 @@ def in_this_thread():
 
 @pytest.mark.parametrize("d", [1, 2])
 def test_a_dask_array_is_counted_chunk_by_chunk(d):
-    x = np.random.default_rng(5).standard_normal((40_000, d))
+    # A robust scale of 1.4 is far from a power of two: all rows and some call for the same cells.
+    x = 1.4 * np.random.default_rng(5).standard_normal((40_000, d))
     chunked = da.from_array(x, chunks=(3000, 1))
     if d == 1:
         chunked = chunked[:, 0]
-    counted = Histogram(d, spacing=Histogram(d).update(x[:3000]).spacing).update(x)
+    counted = Histogram(d).update(x)
+    assert Histogram(d).update(chunked) == counted
     assert repr(fisher_shannon(chunked)) == repr(counted.fisher_shannon())
     assert entropy(chunked, base=2) == counted.entropy(base=2)
     assert entropy_power(chunked) == counted.entropy_power()
@@ -156,10 +165,41 @@ def test_a_dask_array_is_counted_chunk_by_chunk(d):
     assert entropy(chunked, method="gaussian") == counted.entropy(method="gaussian")
 
 
+@pytest.mark.parametrize(
+    ("chunks", "constant"),
+    [((1, 9999, 10_000), None), ((5000, 5000, 10_000), slice(5000)), (100, None), (4000, slice(12_000))],
+    ids=["one row", "equal rows", "few rows each", "equal rows in all chunks but one"],
+)
+@pytest.mark.parametrize("d", [1, 2])
+def test_the_first_chunks_need_not_tell_the_scale(chunks, constant, d):
+    x = 1.4 * np.random.default_rng(9).standard_normal((20_000, d))
+    if constant:
+        x[constant] = x[16_000:] = 0.25
+    chunked = da.from_array(x, chunks=(chunks, d))
+    if constant is None:
+        assert fisher_trace(chunked) == Histogram(d).update(x).fisher_trace()
+    histogram = DaskSample(chunked, "kde")._histogram()
+    assert histogram == Histogram(d, spacing=histogram.spacing).update(x)
+    assert (histogram.spacing < 1.4 / 2**7).all()
+
+
+def test_sorted_chunks_call_for_the_cells_of_all_rows():
+    x = np.sort(1.4 * np.random.default_rng(9).standard_normal(40_000))
+    histogram = DaskSample(da.from_array(x, chunks=2000), "kde")._histogram()
+    wide = Histogram().update(x).spacing
+    assert wide / 2 <= histogram.spacing <= 2 * wide
+
+
+def test_constant_chunks_are_refused_as_constant_rows_are():
+    with pytest.raises(DegenerateSampleError, match="must vary in every column"):
+        entropy(da.ones(5000, chunks=500))
+
+
 def test_chunks_of_unknown_size_are_counted():
     x = np.random.default_rng(6).standard_normal(20_000)
     chunked = da.from_array(x, chunks=4000)
     some = chunked[chunked > -1]
+    assert Histogram().update(some).n == int((x > -1).sum())
     assert entropy(some).n == int((x > -1).sum())
 
 
@@ -204,6 +244,35 @@ def test_what_dask_arrays_cannot_do_is_refused(act, error, message):
     x = da.from_array(np.random.default_rng(8).standard_normal((100, 2)), chunks=30)
     with pytest.raises(error, match=message):
         act(x)
+
+
+@pytest.mark.parametrize(
+    ("act", "name"),
+    [
+        (lambda x: mutual_information(x[:, 0], NUMBERS), "x"),
+        (lambda x: conditional_entropy(NUMBERS, given=x[:, 1]), "given"),
+        (lambda x: conditional_mutual_information(NUMBERS, NUMBERS, given=x[:, 1]), "given"),
+        (lambda x: windows(x, 10), "x"),
+        (lambda x: windows(x, 10, degenerate="nan"), "x"),
+        (stam, "x"),
+        (lambda x: entropy(NUMBERS, weights=x[:, 0]), "weights"),
+        (lambda x: score(NUMBERS, points=x[:, 0]), "points"),
+        (lambda x: entropy(x[:, 0].to_dask_dataframe()), "x"),
+        (lambda x: Histogram().update(x[:, 0].to_dask_dataframe()), "x"),
+    ],
+)
+def test_no_function_loads_a_dask_array_unasked(act, name):
+    """Its chunks fail to be computed."""
+    x = da.from_array(np.ones((100, 2)), chunks=(30, 2)).map_blocks(_fail, dtype=float, meta=np.empty((0, 2)))
+    with pytest.raises(TypeError, match=f"`{name}` must be in memory, got .* of dask: pass `{name}.compute"):
+        act(x)
+
+
+NUMBERS = np.random.default_rng(10).standard_normal(100)
+
+
+def _fail(_):
+    raise AssertionError("a chunk was computed")
 
 
 @pytest.mark.slow
