@@ -54,6 +54,11 @@ class DaskSample:
         As in `infoplane.entropy`; `Blocks` sets number and size of blocks.
     rng : numpy.random.Generator or int, optional
         Of the drawing of blocks; by default that of `Blocks`.
+
+    Attributes
+    ----------
+    d : int
+        Number of dimensions.
     """
 
     def __init__(self, x: Any, method: str | Estimator, rng: np.random.Generator | int | None = None) -> None:
@@ -62,7 +67,7 @@ class DaskSample:
         rows = (x[:, None] if x.ndim == 1 else x).rechunk({1: -1})
         if any(math.isnan(size) for size in rows.chunks[0]):
             rows = rows.compute_chunk_sizes()
-        self._d, self._sizes = int(rows.shape[1]), [int(size) for size in rows.chunks[0]]
+        self.d, self._sizes = int(rows.shape[1]), [int(size) for size in rows.chunks[0]]
         chunks = rows.to_delayed().ravel()
         self._chunks = [chunk for chunk, size in zip(chunks, self._sizes, strict=True) if size]
         self._sizes = [size for size in self._sizes if size]
@@ -112,7 +117,7 @@ class DaskSample:
     @property
     def _by_histogram(self) -> bool:
         known = isinstance(self._method, KDE | Gaussian) or self._method in ("auto", "kde", "gaussian")
-        return self._d <= 2 and known
+        return self.d <= 2 and known
 
     @property
     def _counted(self) -> str | Estimator:
@@ -122,7 +127,7 @@ class DaskSample:
         """Count chunks where they are, and merge the counts in a tree."""
         import dask
 
-        d, counted, merged = self._d, dask.delayed(_counted), dask.delayed(_merged)
+        d, counted, merged = self.d, dask.delayed(_counted), dask.delayed(_merged)
         some = np.unique(np.linspace(0, len(self._chunks) - 1, _TELLING_CHUNKS).astype(int))
         spacing = dask.delayed(_spacing)([dask.delayed(_scattered)(self._chunks[i]) for i in some], d)
         layer = [counted(chunk, d, spacing) for chunk in self._chunks]
@@ -169,13 +174,13 @@ class DaskSample:
     ) -> tuple[Estimate, EntropyFit]:
         fit = joined_entropy(fits, *_places(fits))
         some = float(np.mean([f.value for f in fits[:_HALVED]]))
-        bias = extrapolated_bias("entropy", some, [f.value for f in halves], self._d)
+        bias = extrapolated_bias("entropy", some, [f.value for f in halves], self.d)
         return self._estimate(fit.value, fit, bias, unit), fit
 
     def _trace(self, fits: list[FisherFit], halves: list[FisherFit]) -> tuple[Estimate, FisherFit]:
         fit = joined_fisher(fits, *_places(fits))
         some = float(np.mean([np.trace(f.matrix) for f in fits[:_HALVED]]))
-        bias = extrapolated_bias("fisher", some, [float(np.trace(f.matrix)) for f in halves], self._d)
+        bias = extrapolated_bias("fisher", some, [float(np.trace(f.matrix)) for f in halves], self.d)
         return self._estimate(float(np.trace(fit.matrix)), fit, bias), fit
 
     def _estimate(
@@ -186,7 +191,7 @@ class DaskSample:
             standard_error=fit.standard_error / unit,
             method=self._blocks.name,
             n=fit.influence.size,
-            d=self._d,
+            d=self.d,
             positive=isinstance(fit, FisherFit),
             bound=fit.bound,
             skewness=fit.skewness,

@@ -7,13 +7,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from infoplane.blocks import Blocks
 from infoplane.dask_arrays import DaskSample
-from infoplane.errors import warn
 from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.estimators import Estimator
 from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.measured import MeasuredSample
-from infoplane.methods import TRUSTED_DIMENSIONS, fisher_estimator, with_rtol
+from infoplane.methods import fisher_estimator, warn_beyond_trust, with_rtol
 from infoplane.progress import shown
 from infoplane.sample import Sample, as_points, is_dask
 
@@ -474,7 +474,9 @@ def _measured(
         return MeasuredSample(_sample(x, method, weights, counts, ties, rng), method)
     if weights is not None or counts is not None or ties != "raise":
         raise ValueError("`weights`, `counts` and `ties` are not taken with a dask array")
-    return DaskSample(x, method, rng)
+    measured = DaskSample(x, method, rng)
+    warn_beyond_trust(_of_a_block(method), measured.d)
+    return measured
 
 
 def _sample(
@@ -486,10 +488,9 @@ def _sample(
     rng: np.random.Generator | int | None,
 ) -> Sample:
     sample = Sample.of(x, weights=weights, counts=counts, ties=ties, rng=rng)
-    if method == "auto" and sample.d > TRUSTED_DIMENSIONS:
-        warn(
-            f"in d = {sample.d} > {TRUSTED_DIMENSIONS} dimensions no method here resolves clustered or "
-            "curved data: H may be wrong by nats and J low by half, whatever the standard errors say; "
-            'compare with method="gaussian"'
-        )
+    warn_beyond_trust(_of_a_block(method), sample.d)
     return sample
+
+
+def _of_a_block(method: str | Estimator) -> str | Estimator:
+    return method.method if isinstance(method, Blocks) else method

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from infoplane.errors import warn
 from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.estimators import (
     KDE,
@@ -78,6 +79,24 @@ def estimator_of(method: str | Estimator, *, also: tuple[str, ...] = ()) -> Esti
     if isinstance(method, type) or not isinstance(method, Estimator):
         raise TypeError(f"`method` must be a name or an estimator such as KNN(k=3), got {method!r}")
     return method
+
+
+def warn_beyond_trust(method: str | Estimator, d: int) -> None:
+    """Warn that "auto" is not to be trusted in so many dimensions: once a call, wherever its rows lie.
+
+    Parameters
+    ----------
+    method : str or Estimator
+        What the caller asked for.
+    d : int
+        Number of dimensions.
+    """
+    if method == "auto" and d > TRUSTED_DIMENSIONS:
+        warn(
+            f"in d = {d} > {TRUSTED_DIMENSIONS} dimensions no method here resolves clustered or "
+            "curved data: H may be wrong by nats and J low by half, whatever the standard errors say; "
+            'compare with method="gaussian"'
+        )
 
 
 def with_rtol(

@@ -14,7 +14,7 @@ from infoplane.errors import DegenerateSampleError
 from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.estimators import Estimator
 from infoplane.kernels.linear_algebra import on_one_blas_thread
-from infoplane.methods import point_estimate
+from infoplane.methods import point_estimate, warn_beyond_trust
 from infoplane.progress import shown, stage
 from infoplane.sample import Sample, as_array, require_in_memory
 
@@ -144,6 +144,11 @@ def windows(
     DegenerateSampleError, OverflowError, TypeError
         As in `fisher_shannon`.
 
+    Warns
+    -----
+    InfoplaneWarning
+        Once, if "auto" is used for more than ten channels `jointly`; and as in `fisher_shannon`.
+
     Notes
     -----
     The density is the marginal one, of values whatever their order: shuffling the rows of a window changes
@@ -181,6 +186,8 @@ def windows(
     if len(channels) < width:
         raise ValueError(f"`x` must have at least `width` = {width} rows, got {len(channels)}")
     source = None if rng is None else np.random.default_rng(rng)
+    if jointly:
+        warn_beyond_trust(method, channels.shape[1])
     parts = [channels] if jointly or channels.shape[1] == 1 else np.split(channels, channels.shape[1], axis=1)
     paths = []
     for c, part in enumerate(parts):

@@ -12,6 +12,7 @@ from infoplane import (
     Blocks,
     DegenerateSampleError,
     Histogram,
+    InfoplaneWarning,
     conditional_entropy,
     conditional_mutual_information,
     entropy,
@@ -266,6 +267,15 @@ def test_no_function_loads_a_dask_array_unasked(act, name):
     x = da.from_array(np.ones((100, 2)), chunks=(30, 2)).map_blocks(_fail, dtype=float, meta=np.empty((0, 2)))
     with pytest.raises(TypeError, match=f"`{name}` must be in memory, got .* of dask: pass `{name}.compute"):
         act(x)
+
+
+@pytest.mark.parametrize("method", ["auto", Blocks(2)], ids=repr)
+def test_dask_arrays_of_many_dimensions_warn_once(method):
+    x = da.from_array(np.random.default_rng(11).standard_normal((300, 11)), chunks=150)
+    with pytest.warns(InfoplaneWarning, match="in d = 11 > 10 dimensions") as record:
+        fisher_shannon(x, method=method)
+    assert len(record) == 1
+    assert record[0].filename == __file__
 
 
 NUMBERS = np.random.default_rng(10).standard_normal(100)
