@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from infoplane.blocks import Blocks, block_entropy, block_fisher, joined_entropy, joined_fisher
 from infoplane.errors import DegenerateSampleError
 from infoplane.estimate import Estimate, FisherShannonPoint, power_of_entropy
-from infoplane.estimators import KDE, Estimator, Gaussian
+from infoplane.estimators import KDE, Estimator, Gaussian, LogSpline
 from infoplane.estimators.base import EntropyFit, FisherFit, covariance
 from infoplane.histogram import Histogram
 from infoplane.methods import extrapolated_bias, unit_of
@@ -26,6 +26,8 @@ Array = NDArray[np.float64]
 # What measures one block, by a method, under a name.
 Measure = Callable[[Array, str | Estimator, str], EntropyFit | FisherFit]
 
+# Methods that take a histogram.
+_COUNTED = ("auto", "kde", "logspline", "gaussian")
 # Chunks that tell the width of cells, the first, the last and some between, and how many rows of each; no
 # fewer do in all.
 _TELLING_CHUNKS, _TELLING_ROWS = 4, 1000
@@ -40,11 +42,11 @@ _HALVED = 4
 class DaskSample:
     """The rows of a dask array, of which only sums and blocks are ever held.
 
-    In one and two dimensions "auto", "kde" and "gaussian" measure a `Histogram` of all rows: each chunk is
-    counted where it lies, in cells that rows of four chunks call for (or, if these do not vary, its own), and
-    counts are merged in a tree. All other methods, and all in more dimensions,
-    measure random blocks as `Blocks` does: by default 2 to 32 of 20,000 rows at most, drawn in proportion
-    from all chunks. Their bias, that of a block, is told by the halves of four blocks.
+    In one and two dimensions "auto", "kde", "logspline" and "gaussian" measure a `Histogram` of all rows:
+    each chunk is counted where it lies, in cells that rows of four chunks call for (or, if these do not vary,
+    its own), and counts are merged in a tree. All other methods, and all in more dimensions, measure random
+    blocks as `Blocks` does: by default 2 to 32 of 20,000 rows at most, drawn in proportion from all chunks.
+    Their bias, that of a block, is told by the halves of four blocks.
 
     Parameters
     ----------
@@ -86,7 +88,7 @@ class DaskSample:
         """
         unit = unit_of(base)
         if self._by_histogram:
-            return self._histogram().entropy(method=self._counted, base=base)
+            return self._histogram().entropy(method=self._method, base=base)
         return self._entropy(*self._fits(block_entropy), unit)[0]
 
     def entropy_power(self) -> Estimate:
@@ -96,19 +98,19 @@ class DaskSample:
     def fisher_information(self) -> Array:
         """Fisher information matrix, in inverse squared units of the data."""
         if self._by_histogram:
-            return self._histogram().fisher_information(method=self._counted)
+            return self._histogram().fisher_information(method=self._method)
         return self._trace(*self._fits(block_fisher))[1].matrix
 
     def fisher_trace(self) -> Estimate:
         """Trace of the Fisher information matrix, with its standard error."""
         if self._by_histogram:
-            return self._histogram().fisher_trace(method=self._counted)
+            return self._histogram().fisher_trace(method=self._method)
         return self._trace(*self._fits(block_fisher))[0]
 
     def fisher_shannon(self) -> FisherShannonPoint:
         """Place in the Fisher–Shannon plane."""
         if self._by_histogram:
-            return self._histogram().fisher_shannon(method=self._counted)
+            return self._histogram().fisher_shannon(method=self._method)
         h, shannon = self._entropy(*self._fits(block_entropy), 1.0)
         trace, fisher = self._trace(*self._fits(block_fisher))
         shared = covariance(shannon.influence, fisher.influence)
@@ -116,12 +118,8 @@ class DaskSample:
 
     @property
     def _by_histogram(self) -> bool:
-        known = isinstance(self._method, KDE | Gaussian) or self._method in ("auto", "kde", "gaussian")
+        known = isinstance(self._method, KDE | Gaussian | LogSpline) or self._method in _COUNTED
         return self.d <= 2 and known
-
-    @property
-    def _counted(self) -> str | Estimator:
-        return "kde" if self._method == "auto" else self._method
 
     def _histogram(self) -> Histogram:
         """Count chunks where they are, and merge the counts in a tree."""

@@ -158,10 +158,10 @@ def fisher_estimator(method: str | Estimator, sample: Sample) -> Estimator:
     if method != "auto":
         return estimator_of(method)
     n, d = sample.n, sample.d
+    if d == 1:
+        return LogSpline() if min(n, sample.mass.effective_n) >= _LOGSPLINE_ROWS else KDE()
     if not sample.mass.alike:
         return KDE()
-    if d == 1:
-        return LogSpline() if n >= _LOGSPLINE_ROWS else KDE()
     if d < _STACK_DIMENSIONS and n >= max(_STACK_ROWS, _STACK_ROWS_A_DIMENSION * d):
         return Stack()
     return KDE() if d < _KNN_FISHER_DIMENSIONS else KNN()

@@ -361,12 +361,13 @@ class Sample:
         """
         if self.mass.has_repeats and not counts:
             raise ValueError(
-                f"method {method!r} takes no `counts`; methods 'gaussian' and 'kde' do, and so does every "
-                f'method with ties="dither" for `np.repeat({self.name}, counts, axis=0)`'
+                f"method {method!r} takes no `counts`; methods 'gaussian', 'kde' and 'logspline' (d = 1) do, "
+                f'and so does every method with ties="dither" for `np.repeat({self.name}, counts, axis=0)`'
             )
         if not (self.mass.equal_units or weights):
             raise ValueError(
-                f"method {method!r} takes no `weights`; methods 'gaussian', 'kde' and 'spacing' (d = 1) do"
+                f"method {method!r} takes no `weights`; methods 'gaussian', 'kde', 'spacing' and "
+                "'logspline' (d = 1) do"
             )
         if self._tie_report is not None:
             raise DegenerateSampleError(

@@ -11,6 +11,8 @@ from infoplane.mass import Mass
 
 Array = NDArray[np.float64]
 
+# Values in a tail, be they cells of many observations, below which its shape does not show.
+_LEAST_VALUES = 10
 # Below this many observations an edge cannot be told from a short tail.
 _LEAST = 500
 # L-CV of the excesses over a threshold if the density vanishes like (b − x) at its end b.
@@ -75,11 +77,16 @@ def _relative_half_difference(ordered: Array) -> float:
 
 
 def _weighted_half_difference(ordered: Array, share: Array, unit: Array, portion: float) -> float:
-    """L-CV of the excesses of the largest values, of the given portion of all, over the one before them."""
+    """L-CV of the excesses of the largest values, of the given portion of all; ∞ if these are too few.
+
+    The threshold lies halfway to the value before: values may be those of cells.
+    """
     first = int(np.searchsorted(np.cumsum(share), 1 - portion, side="right"))
-    first = min(max(first, 1), ordered.size - 2)
-    excess, p = ordered[first:] - ordered[first - 1], share[first:] / share[first:].sum()
-    # Of two observations the chance to be the larger one; an observation and itself are no pair.
-    below = np.cumsum(p) - p
-    pairs = 1 - float(p @ unit[first:]) / float(share[first:].sum())
-    return float((2 * below + p - 1) * p @ excess / (p @ excess)) / pairs
+    if first == 0 or ordered.size - first < _LEAST_VALUES:
+        return math.inf
+    excess = ordered[first:] - (ordered[first] + ordered[first - 1]) / 2
+    total = float(share[first:].sum())
+    p, u = share[first:] / total, unit[first:] / total
+    # What is below a value less what is above it; an observation and itself are no pair.
+    balance = 2 * (np.cumsum(p) - p) + p - 1
+    return float(balance * p @ excess / (p @ excess)) / (1 - float(p @ u))

@@ -17,6 +17,8 @@ from infoplane.mass import Mass
 Array = NDArray[np.float64]
 
 _DEGREE = 4
+# Fewer knots leave no room for a shape.
+LEAST_KNOTS = 6
 # Gauss–Legendre nodes in a knot interval.
 _NODES = 6
 # Larger samples are gathered into cells, this many in a knot interval.
@@ -164,6 +166,8 @@ class SplineDensity:
     mass : Mass, optional
         What the points count; by default all alike. To leave an observation out then takes its share u_i from
         φ̄ instead of 1/n, φ̄ has the variance Σ p_i u_i (φ_i − φ̄)(φ_i − φ̄)ᵀ, and n is the effective number.
+    apart : float, default 0
+        Least distance of knots.
 
     References
     ----------
@@ -173,10 +177,12 @@ class SplineDensity:
     less, one sample in 300 (logistic, n = 10³) takes noise for structure and J for twice what it is.
     """
 
-    def __init__(self, x: Array, knots: int, mass: Mass | None = None) -> None:
+    def __init__(self, x: Array, knots: int, mass: Mass | None = None, apart: float = 0.0) -> None:
         mass = Mass.equal(x.size) if mass is None else mass
         self._n = mass.effective_n
-        self._knots = _place_knots(x, mass, min(knots, max(6, int(min(x.size, self._n)) // 2)))
+        self._knots = _place_knots(
+            x, mass, min(knots, max(LEAST_KNOTS, int(min(x.size, self._n)) // 2)), apart
+        )
         self._all_knots = np.pad(self._knots, _DEGREE, mode="edge")
         size = self._knots.size + _DEGREE - 1
         self.points, self.cells = _gather(x, self._knots, mass)
@@ -295,7 +301,7 @@ def _averaged(fits: list[_Fit], shares: Array) -> _Average:
     )
 
 
-def _place_knots(ordered: Array, mass: Mass, count: int) -> Array:
+def _place_knots(ordered: Array, mass: Mass, count: int, apart: float) -> Array:
     """Knots with a density ∝ f^{1/2}, f from blocks of √n points; the outer ones lie beyond the sample.
 
     Between equal density (too few knots in a narrow core) and that of the points (too few in the tails).
@@ -309,7 +315,11 @@ def _place_knots(ordered: Array, mass: Mass, count: int) -> Array:
         heights = np.concatenate([[0.0], np.cumsum(mass.share)])
         edges = np.interp(np.linspace(0, heights[-1], blocks + 1), heights, ends)
     # ∫ f^{1/2} dx over a block of width Δ is proportional to Δ^{1/2}.
-    total = np.concatenate([[0.0], np.cumsum(np.sqrt(np.diff(edges)))])
+    steps = np.sqrt(np.diff(edges))
+    if apart:
+        steps = np.minimum(steps * ((count - 1) / steps.sum()), np.diff(edges) / apart)
+        count = max(LEAST_KNOTS, 1 + int(steps.sum()))
+    total = np.concatenate([[0.0], np.cumsum(steps)])
     knots = np.interp(np.linspace(0, total[-1], count), total, edges)
     reach = 0.5 * (ordered[-1] - ordered[0]) / math.sqrt(mass.effective_n)
     knots[[0, -1]] = ordered[0] - reach, ordered[-1] + reach
