@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -102,6 +102,10 @@ class Blocks:
         """
         return joined_fisher(*self._mapped(sample, block_fisher), sample.n)
 
+    def halved(self) -> Blocks:
+        """As many blocks of half as many rows, which measure half of a sample as these do the whole."""
+        return self if self.rows is None else replace(self, rows=max(1, self.rows // 2))
+
     def score(self, sample: Sample, points: Array | None) -> Array:
         """Refuse: blocks have scores of their own.
 
@@ -115,7 +119,7 @@ class Blocks:
         raise ValueError("blocks give no score; use the method itself")
 
     def _mapped(
-        self, sample: Sample, measure: Callable[[Array, str | Estimator, str], _Fit]
+        self, sample: Sample, measure: Callable[[Array, str | Estimator, str, Array | None], _Fit]
     ) -> tuple[list[_Fit], list[Rows]]:
         from joblib import Parallel, delayed  # only here, as it takes long to import
 
@@ -129,7 +133,9 @@ class Blocks:
         if self.rows is not None:
             shuffled = shuffled[: self.rows * self.count]
         blocks = np.array_split(shuffled, self.count)
-        tasks = (delayed(measure)(sample.values[rows], self.method, sample.name) for rows in blocks)
+        tasks = (
+            delayed(measure)(sample.values[rows], self.method, sample.name, sample.widths) for rows in blocks
+        )
         fits = []
         with stage("blocks", self.count) as advance:
             for fit in Parallel(n_jobs=self.n_jobs, return_as="generator")(tasks):
@@ -139,7 +145,9 @@ class Blocks:
 
 
 @on_one_blas_thread
-def block_entropy(values: Array, method: str | Estimator, name: str) -> EntropyFit:
+def block_entropy(
+    values: Array, method: str | Estimator, name: str, widths: Array | None = None
+) -> EntropyFit:
     """Measure H of one block.
 
     Parameters
@@ -150,21 +158,28 @@ def block_entropy(values: Array, method: str | Estimator, name: str) -> EntropyF
         How.
     name : str
         How error messages call the sample.
+    widths : ndarray of shape (d,), optional
+        Of the noise that resolved its ties, if they were.
     """
-    return entropy_fit(method, Sample.of(values, name=name))[1]
+    return entropy_fit(method, _block(values, name, widths))[1]
 
 
 @on_one_blas_thread
-def block_fisher(values: Array, method: str | Estimator, name: str) -> FisherFit:
+def block_fisher(values: Array, method: str | Estimator, name: str, widths: Array | None = None) -> FisherFit:
     """Measure J of one block.
 
     Parameters
     ----------
-    values, method, name
+    values, method, name, widths
         As in `block_entropy`.
     """
-    sample = Sample.of(values, name=name)
+    sample = _block(values, name, widths)
     return fisher_estimator(method, sample).fisher(sample)
+
+
+def _block(values: Array, name: str, widths: Array | None) -> Sample:
+    sample = Sample.of(values, name=name)
+    return sample if widths is None else replace(sample, widths=widths)
 
 
 def joined_entropy(fits: Sequence[EntropyFit], blocks: Sequence[Rows], n: int) -> EntropyFit:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infoplane.blocks import Blocks, block_entropy, block_fisher, joined_entropy, joined_fisher
+from infoplane.errors import DegenerateSampleError
 from infoplane.estimate import Estimate, FisherShannonPoint, power_of_entropy
-from infoplane.estimators import KDE, Estimator, Gaussian
+from infoplane.estimators import KDE, Estimator, Gaussian, LogSpline
 from infoplane.estimators.base import EntropyFit, FisherFit, covariance
 from infoplane.histogram import Histogram
 from infoplane.methods import extrapolated_bias, unit_of
@@ -25,6 +26,11 @@ Array = NDArray[np.float64]
 # What measures one block, by a method, under a name.
 Measure = Callable[[Array, str | Estimator, str], EntropyFit | FisherFit]
 
+# Methods that take a histogram.
+_COUNTED = ("auto", "kde", "logspline", "gaussian")
+# Chunks that tell the width of cells, the first, the last and some between, and how many rows of each; no
+# fewer do in all.
+_TELLING_CHUNKS, _TELLING_ROWS = 4, 1000
 # Histograms that are merged by one task.
 _FAN_IN = 8
 # Blocks of an array of which nothing else is said: rows of one, and the least and greatest number of them.
@@ -33,24 +39,14 @@ _BLOCK_ROWS, _LEAST_BLOCKS, _MOST_BLOCKS = 20_000, 2, 32
 _HALVED = 4
 
 
-def is_dask(x: object) -> bool:
-    """Whether `x` is a dask array.
-
-    Parameters
-    ----------
-    x : object
-        Anything.
-    """
-    return type(x).__module__.startswith("dask.array") and hasattr(x, "dask")
-
-
 class DaskSample:
     """The rows of a dask array, of which only sums and blocks are ever held.
 
-    In one and two dimensions "auto", "kde" and "gaussian" measure a `Histogram` of all rows: each chunk is
-    counted where it lies, and counts are merged in a tree. All other methods, and all in more dimensions,
-    measure random blocks as `Blocks` does: by default 2 to 32 of 20,000 rows at most, drawn in proportion
-    from all chunks. Their bias, that of a block, is told by the halves of four blocks.
+    In one and two dimensions "auto", "kde", "logspline" and "gaussian" measure a `Histogram` of all rows:
+    each chunk is counted where it lies, in cells that rows of four chunks call for (or, if these do not vary,
+    its own), and counts are merged in a tree. All other methods, and all in more dimensions, measure random
+    blocks as `Blocks` does: by default 2 to 32 of 20,000 rows at most, drawn in proportion from all chunks.
+    Their bias, that of a block, is told by the halves of four blocks.
 
     Parameters
     ----------
@@ -60,6 +56,11 @@ class DaskSample:
         As in `infoplane.entropy`; `Blocks` sets number and size of blocks.
     rng : numpy.random.Generator or int, optional
         Of the drawing of blocks; by default that of `Blocks`.
+
+    Attributes
+    ----------
+    d : int
+        Number of dimensions.
     """
 
     def __init__(self, x: Any, method: str | Estimator, rng: np.random.Generator | int | None = None) -> None:
@@ -68,7 +69,7 @@ class DaskSample:
         rows = (x[:, None] if x.ndim == 1 else x).rechunk({1: -1})
         if any(math.isnan(size) for size in rows.chunks[0]):
             rows = rows.compute_chunk_sizes()
-        self._d, self._sizes = int(rows.shape[1]), [int(size) for size in rows.chunks[0]]
+        self.d, self._sizes = int(rows.shape[1]), [int(size) for size in rows.chunks[0]]
         chunks = rows.to_delayed().ravel()
         self._chunks = [chunk for chunk, size in zip(chunks, self._sizes, strict=True) if size]
         self._sizes = [size for size in self._sizes if size]
@@ -87,7 +88,7 @@ class DaskSample:
         """
         unit = unit_of(base)
         if self._by_histogram:
-            return self._histogram().entropy(method=self._counted, base=base)
+            return self._histogram().entropy(method=self._method, base=base)
         return self._entropy(*self._fits(block_entropy), unit)[0]
 
     def entropy_power(self) -> Estimate:
@@ -97,19 +98,19 @@ class DaskSample:
     def fisher_information(self) -> Array:
         """Fisher information matrix, in inverse squared units of the data."""
         if self._by_histogram:
-            return self._histogram().fisher_information(method=self._counted)
+            return self._histogram().fisher_information(method=self._method)
         return self._trace(*self._fits(block_fisher))[1].matrix
 
     def fisher_trace(self) -> Estimate:
         """Trace of the Fisher information matrix, with its standard error."""
         if self._by_histogram:
-            return self._histogram().fisher_trace(method=self._counted)
+            return self._histogram().fisher_trace(method=self._method)
         return self._trace(*self._fits(block_fisher))[0]
 
     def fisher_shannon(self) -> FisherShannonPoint:
         """Place in the Fisher–Shannon plane."""
         if self._by_histogram:
-            return self._histogram().fisher_shannon(method=self._counted)
+            return self._histogram().fisher_shannon(method=self._method)
         h, shannon = self._entropy(*self._fits(block_entropy), 1.0)
         trace, fisher = self._trace(*self._fits(block_fisher))
         shared = covariance(shannon.influence, fisher.influence)
@@ -117,19 +118,16 @@ class DaskSample:
 
     @property
     def _by_histogram(self) -> bool:
-        known = isinstance(self._method, KDE | Gaussian) or self._method in ("auto", "kde", "gaussian")
-        return self._d <= 2 and known
-
-    @property
-    def _counted(self) -> str | Estimator:
-        return "kde" if self._method == "auto" else self._method
+        known = isinstance(self._method, KDE | Gaussian | LogSpline) or self._method in _COUNTED
+        return self.d <= 2 and known
 
     def _histogram(self) -> Histogram:
         """Count chunks where they are, and merge the counts in a tree."""
         import dask
 
-        d, counted, merged = self._d, dask.delayed(_counted), dask.delayed(_merged)
-        spacing = dask.delayed(_spacing)(self._chunks[0], d)
+        d, counted, merged = self.d, dask.delayed(_counted), dask.delayed(_merged)
+        some = np.unique(np.linspace(0, len(self._chunks) - 1, _TELLING_CHUNKS).astype(int))
+        spacing = dask.delayed(_spacing)([dask.delayed(_scattered)(self._chunks[i]) for i in some], d)
         layer = [counted(chunk, d, spacing) for chunk in self._chunks]
         while len(layer) > 1:
             layer = [merged(layer[i : i + _FAN_IN]) for i in range(0, len(layer), _FAN_IN)]
@@ -174,13 +172,13 @@ class DaskSample:
     ) -> tuple[Estimate, EntropyFit]:
         fit = joined_entropy(fits, *_places(fits))
         some = float(np.mean([f.value for f in fits[:_HALVED]]))
-        bias = extrapolated_bias("entropy", some, [f.value for f in halves], self._d)
+        bias = extrapolated_bias("entropy", some, [f.value for f in halves], self.d)
         return self._estimate(fit.value, fit, bias, unit), fit
 
     def _trace(self, fits: list[FisherFit], halves: list[FisherFit]) -> tuple[Estimate, FisherFit]:
         fit = joined_fisher(fits, *_places(fits))
         some = float(np.mean([np.trace(f.matrix) for f in fits[:_HALVED]]))
-        bias = extrapolated_bias("fisher", some, [float(np.trace(f.matrix)) for f in halves], self._d)
+        bias = extrapolated_bias("fisher", some, [float(np.trace(f.matrix)) for f in halves], self.d)
         return self._estimate(float(np.trace(fit.matrix)), fit, bias), fit
 
     def _estimate(
@@ -191,7 +189,7 @@ class DaskSample:
             standard_error=fit.standard_error / unit,
             method=self._blocks.name,
             n=fit.influence.size,
-            d=self._d,
+            d=self.d,
             positive=isinstance(fit, FisherFit),
             bound=fit.bound,
             skewness=fit.skewness,
@@ -199,11 +197,24 @@ class DaskSample:
         )
 
 
-def _spacing(chunk: Array, d: int) -> Array:
-    return Histogram(d).update(chunk).spacing
+def _scattered(chunk: Array) -> Array:
+    """Rows from all over a chunk."""
+    return np.array(chunk[:: max(1, len(chunk) // _TELLING_ROWS)])
 
 
-def _counted(chunk: Array, d: int, spacing: Array) -> Histogram:
+def _spacing(parts: Sequence[Array], d: int) -> Array | None:
+    """Width of cells that some rows of some chunks call for; None if they are too few or do not vary."""
+    rows = np.concatenate(parts)
+    if len(rows) < _TELLING_ROWS:
+        return None
+    try:
+        return Histogram(d).update(rows).spacing
+    except DegenerateSampleError:
+        return None
+
+
+def _counted(chunk: Array, d: int, spacing: Array | None) -> Histogram:
+    # Without a common width rows wait for those of other chunks, or set their own; merging takes the widest.
     return Histogram(d, spacing=spacing).update(chunk)
 
 

@@ -7,15 +7,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from infoplane.dask_arrays import DaskSample, is_dask
-from infoplane.errors import warn
+from infoplane.blocks import Blocks
+from infoplane.dask_arrays import DaskSample
 from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.estimators import Estimator
 from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.measured import MeasuredSample
-from infoplane.methods import TRUSTED_DIMENSIONS, fisher_estimator, with_rtol
+from infoplane.methods import fisher_estimator, warn_beyond_trust, with_rtol
 from infoplane.progress import shown
-from infoplane.sample import Sample, as_points
+from infoplane.sample import Sample, as_points, is_dask
 
 Array = NDArray[np.float64]
 
@@ -52,9 +52,10 @@ def entropy(
         Unit: e (None) for nats, 2 for bits, 10 for hartleys.
     weights : array_like of shape (n,), optional
         Positive weights of the rows, of which only the ratios matter, as of importance sampling: the law
-        under study is Σ w_i δ(x_i)/Σ w_i. For "gaussian", "kde" and, if d = 1, "spacing".
+        under study is Σ w_i δ(x_i)/Σ w_i. For "gaussian", "kde" and, if d = 1, "spacing" and "logspline".
     counts : array_like of shape (n,), optional
-        How often each row was seen. For "gaussian", and for "kde" if the rows were rounded to a lattice.
+        How often each row was seen. For "gaussian", and, if the rows were rounded to a lattice, "kde" and
+        "logspline" (d = 1).
     ties : {"raise", "dither"}, default "raise"
         Rounded data have ties, and no density. "dither" adds uniform noise as wide as the rounding step,
         which it finds, to every column with ties; it is an error if the ties are not due to rounding.
@@ -93,9 +94,11 @@ def entropy(
     columns exactly, but rotations only where another candidate than the copula in given axes is lowest.
 
     The rows of a dask array (extra ``dask``) are counted in a `Histogram` in one and two dimensions and
-    measured by "kde" (or "gaussian"). In more, 2 to 32 blocks of 20,000 random rows at most are measured
-    where they lie and averaged, with `rng` as seed; ``method=Blocks(…)`` says how many and how. The bias is
-    then that of a block: see `Estimate.bias`. The same holds for all measures but `score`.
+    measured by "kde" (or "gaussian", or "logspline" if d = 1, which "auto" takes for J there). In more, 2 to
+    32 blocks of 20,000 random rows at most are measured where they lie and averaged, with `rng` as seed;
+    ``method=Blocks(…)`` says how many and how. The bias is then that of a block: see `Estimate.bias`. The
+    same holds for `entropy_power`, `fisher_information`, `fisher_trace` and `fisher_shannon`; other functions
+    take arrays in memory.
 
     See `Spacing`, `KNN`, `WeightedKNN`, `Copula`, `KDE`, `Gaussian` and `Bound` for bias and for when not to
     use them, and `Blocks` for samples too large for a method.
@@ -206,8 +209,8 @@ def fisher_information(
         One of "gaussian", "knn", "kde", "logspline" (d = 1) and "stack" (d ≥ 2), or an object that carries
         options. "auto" takes log-splines in one dimension (from 30 rows), and in more the stack of score
         models (from 50 rows, 10 a dimension, below d = 50), which takes about a second at n = 10³ and ten at
-        10⁴; else kernels, for weights and counts always, and from d = 10 nearest neighbours. "bound" gives a
-        lower bound instead.
+        10⁴; else kernels, for weights and counts in d ≥ 2 always, and from d = 10 nearest neighbours. "bound"
+        gives a lower bound instead.
     weights, counts : array_like of shape (n,), optional
         What the rows count, as in `entropy`.
     ties : {"raise", "dither"}, default "raise"
@@ -473,7 +476,9 @@ def _measured(
         return MeasuredSample(_sample(x, method, weights, counts, ties, rng), method)
     if weights is not None or counts is not None or ties != "raise":
         raise ValueError("`weights`, `counts` and `ties` are not taken with a dask array")
-    return DaskSample(x, method, rng)
+    measured = DaskSample(x, method, rng)
+    warn_beyond_trust(_of_a_block(method), measured.d)
+    return measured
 
 
 def _sample(
@@ -485,10 +490,9 @@ def _sample(
     rng: np.random.Generator | int | None,
 ) -> Sample:
     sample = Sample.of(x, weights=weights, counts=counts, ties=ties, rng=rng)
-    if method == "auto" and sample.d > TRUSTED_DIMENSIONS:
-        warn(
-            f"in d = {sample.d} > {TRUSTED_DIMENSIONS} dimensions no method here resolves clustered or "
-            "curved data: H may be wrong by nats and J low by half, whatever the standard errors say; "
-            'compare with method="gaussian"'
-        )
+    warn_beyond_trust(_of_a_block(method), sample.d)
     return sample
+
+
+def _of_a_block(method: str | Estimator) -> str | Estimator:
+    return method.method if isinstance(method, Blocks) else method

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from infoplane.errors import warn
 from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.estimators import (
     KDE,
@@ -80,6 +81,24 @@ def estimator_of(method: str | Estimator, *, also: tuple[str, ...] = ()) -> Esti
     return method
 
 
+def warn_beyond_trust(method: str | Estimator, d: int) -> None:
+    """Warn that "auto" is not to be trusted in so many dimensions: once a call, wherever its rows lie.
+
+    Parameters
+    ----------
+    method : str or Estimator
+        What the caller asked for.
+    d : int
+        Number of dimensions.
+    """
+    if method == "auto" and d > TRUSTED_DIMENSIONS:
+        warn(
+            f"in d = {d} > {TRUSTED_DIMENSIONS} dimensions no method here resolves clustered or "
+            "curved data: H may be wrong by nats and J low by half, whatever the standard errors say; "
+            'compare with method="gaussian"'
+        )
+
+
 def with_rtol(
     method: str | Estimator, rtol: float | None, rng: np.random.Generator | int | None
 ) -> str | Estimator:
@@ -139,10 +158,10 @@ def fisher_estimator(method: str | Estimator, sample: Sample) -> Estimator:
     if method != "auto":
         return estimator_of(method)
     n, d = sample.n, sample.d
+    if d == 1:
+        return LogSpline() if min(n, sample.mass.effective_n) >= _LOGSPLINE_ROWS else KDE()
     if not sample.mass.alike:
         return KDE()
-    if d == 1:
-        return LogSpline() if n >= _LOGSPLINE_ROWS else KDE()
     if d < _STACK_DIMENSIONS and n >= max(_STACK_ROWS, _STACK_ROWS_A_DIMENSION * d):
         return Stack()
     return KDE() if d < _KNN_FISHER_DIMENSIONS else KNN()
@@ -266,14 +285,20 @@ def _known_by(bias: Callable[[], float], sample: Sample) -> Callable[[], float] 
 
 @on_one_blas_thread
 def _bias_of_entropy(estimator: Estimator, sample: Sample, value: float, unit: float) -> float:
-    halves = [estimator.entropy(half).value for half in sample.halves()]
+    halves = [_for_half(estimator).entropy(half).value for half in sample.halves()]
     return extrapolated_bias("entropy", value, halves, sample.d) / unit
 
 
 @on_one_blas_thread
 def _bias_of_trace(estimator: Estimator, sample: Sample, value: float) -> float:
-    halves = [float(np.trace(estimator.fisher(half).matrix)) for half in sample.halves()]
+    halves = [float(np.trace(_for_half(estimator).fisher(half).matrix)) for half in sample.halves()]
     return extrapolated_bias("fisher", value, halves, sample.d)
+
+
+def _for_half(estimator: Estimator) -> Estimator:
+    """What measures half of a sample: the same, but blocks whose size is given are to be half as large."""
+    halved: Callable[[], Estimator] | None = getattr(estimator, "halved", None)
+    return estimator if halved is None else halved()
 
 
 def extrapolated_bias(quantity: str, value: float, halves: list[float], d: int) -> float:

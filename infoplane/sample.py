@@ -19,6 +19,42 @@ Array = NDArray[np.float64]
 _T = TypeVar("_T")
 
 
+def is_dask(x: object) -> bool:
+    """Whether `x` is a dask array.
+
+    Parameters
+    ----------
+    x : object
+        Anything.
+    """
+    return type(x).__module__.startswith("dask.array") and hasattr(x, "dask")
+
+
+def require_in_memory(x: object, *, name: str = "x") -> None:
+    """Refuse what dask is still to compute: NumPy would silently load all of it.
+
+    Parameters
+    ----------
+    x : object
+        Anything.
+    name : str, default "x"
+        How the error message calls it.
+
+    Raises
+    ------
+    TypeError
+        If it is a dask array, data frame or other collection.
+    """
+    graph = getattr(x, "__dask_graph__", None)
+    # Collections of other libraries (xarray) have a graph only where they hold a dask array.
+    if callable(graph) and graph() is not None:
+        raise TypeError(
+            f"`{name}` must be in memory, got {type(x).__name__} of dask: pass `{name}.compute()`; only "
+            "`entropy`, `entropy_power`, `fisher_information`, `fisher_trace`, `fisher_shannon` and "
+            "`Histogram.update` take arrays of dask"
+        )
+
+
 def as_array(x: ArrayLike, *, name: str = "x") -> Array:
     """Convert an array-like to a finite, C-contiguous float64 array of shape (n, d).
 
@@ -33,10 +69,12 @@ def as_array(x: ArrayLike, *, name: str = "x") -> Array:
     Raises
     ------
     TypeError
-        If the entries are not real numbers (complex, boolean, strings, objects, masked values).
+        If the entries are not real numbers (complex, boolean, strings, objects, masked values), or lie in
+        an array of dask.
     ValueError
         If the array is empty, has another rank, or holds NaN or infinity.
     """
+    require_in_memory(x, name=name)
     if np.ma.is_masked(x):
         raise TypeError(f"`{name}` has masked values: drop those rows first (`{name}.compressed()`)")
     try:
@@ -323,12 +361,13 @@ class Sample:
         """
         if self.mass.has_repeats and not counts:
             raise ValueError(
-                f"method {method!r} takes no `counts`; methods 'gaussian' and 'kde' do, and so does every "
-                f'method with ties="dither" for `np.repeat({self.name}, counts, axis=0)`'
+                f"method {method!r} takes no `counts`; methods 'gaussian', 'kde' and 'logspline' (d = 1) do, "
+                f'and so does every method with ties="dither" for `np.repeat({self.name}, counts, axis=0)`'
             )
         if not (self.mass.equal_units or weights):
             raise ValueError(
-                f"method {method!r} takes no `weights`; methods 'gaussian', 'kde' and 'spacing' (d = 1) do"
+                f"method {method!r} takes no `weights`; methods 'gaussian', 'kde', 'spacing' and "
+                "'logspline' (d = 1) do"
             )
         if self._tie_report is not None:
             raise DegenerateSampleError(

@@ -14,9 +14,9 @@ from infoplane.errors import DegenerateSampleError
 from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane.estimators import Estimator
 from infoplane.kernels.linear_algebra import on_one_blas_thread
-from infoplane.methods import point_estimate
+from infoplane.methods import point_estimate, warn_beyond_trust
 from infoplane.progress import shown, stage
-from infoplane.sample import Sample, as_array
+from infoplane.sample import Sample, as_array, require_in_memory
 
 Array = NDArray[np.float64]
 _QUANTITIES = ("entropy", "entropy_power", "fisher_trace", "product")
@@ -169,6 +169,11 @@ def windows(
     DegenerateSampleError, OverflowError, TypeError
         As in `fisher_shannon`.
 
+    Warns
+    -----
+    InfoplaneWarning
+        Once, if "auto" is used for more than ten channels `jointly`; and as in `fisher_shannon`.
+
     Notes
     -----
     The density is the marginal one, of values whatever their order: shuffling the rows of a window changes
@@ -206,6 +211,8 @@ def windows(
     if len(channels) < width:
         raise ValueError(f"`x` must have at least `width` = {width} rows, got {len(channels)}")
     source = None if rng is None else np.random.default_rng(rng)
+    if jointly:
+        warn_beyond_trust(method, channels.shape[1])
     parts = [channels] if jointly or channels.shape[1] == 1 else np.split(channels, channels.shape[1], axis=1)
     paths = []
     for c, part in enumerate(parts):
@@ -253,6 +260,7 @@ class _Measure:
 
 def _channels(x: Any, *, gaps: bool) -> Array:
     """The signal as an array of shape (n, c); with `gaps` it may hold NaN."""
+    require_in_memory(x)
     if gaps and np.ma.isMaskedArray(x):
         x = np.ma.filled(x.astype(np.float64), np.nan)
     if not gaps:

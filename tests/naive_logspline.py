@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from scipy import optimize
@@ -12,12 +13,20 @@ PENALTIES = [10.0 ** (2 - 0.5 * i) for i in range(29)]
 DEGREE = 4
 
 
-def knots(x, count):
-    """Ends half a range/√n outside the sample; between them equal steps of ∫ f^{1/2}, f by blocks of √n."""
+def knots(x, count, share=None, n=None):
+    """Ends half a range/√n outside the sample; between them equal steps of ∫ f^{1/2}, f by blocks of √n.
+
+    Rows with shares, in ascending order, reach halfway to their neighbours.
+    """
     x = np.sort(x)
-    n = len(x)
+    n = len(x) if n is None else n
     blocks = round(math.sqrt(n))
-    edges = [np.interp(b * (n - 1) / blocks, range(n), x) for b in range(blocks + 1)]
+    if share is None:
+        edges = [np.interp(b * (n - 1) / blocks, range(n), x) for b in range(blocks + 1)]
+    else:
+        ends = [x[0], *((a + b) / 2 for a, b in pairwise(x)), x[-1]]
+        before = [sum(share[:i]) for i in range(len(x) + 1)]
+        edges = [np.interp(b / blocks, before, ends) for b in range(blocks + 1)]
     heights = [1 / blocks / (edges[b + 1] - edges[b]) for b in range(blocks)]
 
     def root_integral(t):
@@ -47,10 +56,12 @@ def basis(grid, at, derivative=0):
 class LogSpline:
     """Fits for all penalties, and their average."""
 
-    def __init__(self, x, count, *, smoother=False):
-        n = len(x)
-        self.n = n
-        self.grid = knots(x, count)
+    def __init__(self, x, count, *, smoother=False, share=None, unit=None):
+        p = np.full(len(x), 1 / len(x)) if share is None else share
+        self.unit = np.full(len(x), 1 / len(x)) if unit is None else unit
+        self.share = p
+        n = len(x) if share is None else 1 / float(p @ self.unit)
+        self.grid = knots(x, count, share, n)
         # Midpoint rule on 400 steps in each knot interval: error (step)² f″/24, about 1e-6.
         steps = [np.linspace(a, b, 401) for a, b in zip(self.grid[:-1], self.grid[1:], strict=True)]
         nodes = np.concatenate([(s[1:] + s[:-1]) / 2 for s in steps])
@@ -59,15 +70,21 @@ class LogSpline:
         third = basis(self.grid, nodes, 3)
         penalty = third.T @ (weights[:, None] * third)
         self.phi = [basis(self.grid, x, r) for r in range(3)]
-        self.mean = self.phi[0].mean(axis=0)
-        quadratic = -0.5 * ((nodes - x.mean()) / x.std()) ** 2 - math.log(x.std() * math.sqrt(2 * math.pi))
+        self.mean = sum(w * phi for w, phi in zip(p, self.phi[0], strict=True))
+        center = p @ x
+        width = math.sqrt(p @ (x - center) ** 2)
+        quadratic = -0.5 * ((nodes - center) / width) ** 2 - math.log(width * math.sqrt(2 * math.pi))
         theta = np.linalg.lstsq(self.at_nodes, quadratic, rcond=None)[0]
         fits, best = [], -math.inf
         for strength in PENALTIES:
             theta, hessian = self.fit(theta, self.mean, strength * penalty)
-            change = np.array([np.linalg.solve(hessian, p - self.mean) / n for p in self.phi[0]])
-            log_loo = sum(p @ (theta - c) for p, c in zip(self.phi[0], change, strict=True))
-            freedom = sum((p - self.mean) @ c for p, c in zip(self.phi[0], change, strict=True))
+            change = np.array([
+                u * np.linalg.solve(hessian, phi - self.mean)
+                for u, phi in zip(self.unit, self.phi[0], strict=True)
+            ])  # fmt: skip
+            rows = list(zip(p, self.phi[0], change, strict=True))
+            freedom = n * sum(w * (phi - self.mean) @ c for w, phi, c in rows)
+            log_loo = n * sum(w * phi @ theta for w, phi, _ in rows) - freedom
             evidence = log_loo - freedom
             fits.append((theta, change, freedom, evidence))
             best = max(best, evidence)
@@ -95,9 +112,11 @@ class LogSpline:
     def field(self):
         """log f̂₋ᵢ, its leverage, ŝ₋ᵢ, ŝ′₋ᵢ and the variance of ŝ, at each point."""
         log_mass = math.log(self.weights @ np.exp(self.at_nodes @ self.theta))
-        covariance = sum(np.outer(c, c) for c in self.change)
+        # The change is that by u_i; p_i/u_i observations make it, independently.
+        ratio = self.share / self.unit
+        covariance = sum(w * np.outer(c, c) for w, c in zip(ratio, self.change, strict=True))
         rows = []
-        for i in range(self.n):
+        for i in range(self.share.size):
             value, first, second = (p[i] for p in self.phi)
             left_out = self.theta - self.change[i]
             rows.append([

@@ -10,14 +10,22 @@ import pytest
 
 from infoplane import (
     Blocks,
+    DegenerateSampleError,
     Histogram,
+    InfoplaneWarning,
+    conditional_entropy,
+    conditional_mutual_information,
     entropy,
     entropy_power,
     fisher_information,
     fisher_shannon,
     fisher_trace,
+    mutual_information,
     score,
+    windows,
 )
+from infoplane.dask_arrays import DaskSample
+from infoplane.inequalities import stam
 from infoplane.sample import Sample
 
 NORMAL = 0.5 * math.log(2 * math.pi * math.e)
@@ -65,6 +73,20 @@ def test_the_bias_of_blocks_is_that_of_blocks_of_half_the_size():
     assert low < 5 * NORMAL < high
 
 
+def test_the_bias_of_blocks_of_a_given_size_is_found_from_smaller_ones():
+    """Halves of the sample would hold blocks of the same 500 rows, and leave noise about zero.
+
+    The rate n^{−2/d} of neighbours is a little slower than that of kernels: half as much again at 500 rows.
+    """
+    x = np.random.default_rng(2).standard_normal((8000, 5))
+    method = Blocks(8, method="kde", rows=500)
+    h, j = entropy(x, method=method), fisher_trace(x, method=method)
+    assert h - 5 * NORMAL < h.bias < 2 * (h - 5 * NORMAL)
+    smaller = Blocks(8, method="kde", rows=250)
+    halves = [fisher_trace(half.values, method=smaller) for half in Sample.of(x).halves()]
+    assert j.bias == pytest.approx((np.mean(halves) - j) / (2**0.2 - 1))
+
+
 def test_the_errors_of_blocks_match_the_spread():
     """60 repeats tell a standard deviation to 9 %: 0.7 is 3.5 such errors below."""
     rng = np.random.default_rng(3)
@@ -72,6 +94,20 @@ def test_the_errors_of_blocks_match_the_spread():
     for name in ("entropy", "fisher_trace"):
         values = [getattr(point, name) for point in found]
         assert 0.7 < np.mean([v.standard_error for v in values]) / np.std(values) < 1.5, name
+
+
+def test_blocks_of_rounded_data_do_not_resolve_the_cells():
+    """J of normal data rounded to 0.4 is 0.97; a block that took the cells for structure had 1.66."""
+    x = np.random.default_rng(9).standard_normal(40_000)
+    rounded = np.round(x * 2.5) / 2.5
+    for method in ("kde", "logspline"):
+        whole, blocks = (
+            fisher_trace(rounded, method=m, ties="dither", rng=0) for m in (method, Blocks(4, method=method))
+        )
+        assert whole == pytest.approx(0.97, abs=0.03)
+        assert blocks == pytest.approx(float(whole), abs=0.05)
+    one, four = (entropy(rounded, method=m, ties="dither", rng=0) for m in ("kde", Blocks(4, method="kde")))
+    assert four == pytest.approx(float(one), abs=0.005)
 
 
 def test_some_rows_may_be_enough():
@@ -115,11 +151,13 @@ def in_this_thread():
 
 @pytest.mark.parametrize("d", [1, 2])
 def test_a_dask_array_is_counted_chunk_by_chunk(d):
-    x = np.random.default_rng(5).standard_normal((40_000, d))
+    # A robust scale of 1.4 is far from a power of two: all rows and some call for the same cells.
+    x = 1.4 * np.random.default_rng(5).standard_normal((40_000, d))
     chunked = da.from_array(x, chunks=(3000, 1))
     if d == 1:
         chunked = chunked[:, 0]
-    counted = Histogram(d, spacing=Histogram(d).update(x[:3000]).spacing).update(x)
+    counted = Histogram(d).update(x)
+    assert Histogram(d).update(chunked) == counted
     assert repr(fisher_shannon(chunked)) == repr(counted.fisher_shannon())
     assert entropy(chunked, base=2) == counted.entropy(base=2)
     assert entropy_power(chunked) == counted.entropy_power()
@@ -128,10 +166,41 @@ def test_a_dask_array_is_counted_chunk_by_chunk(d):
     assert entropy(chunked, method="gaussian") == counted.entropy(method="gaussian")
 
 
+@pytest.mark.parametrize(
+    ("chunks", "constant"),
+    [((1, 9999, 10_000), None), ((5000, 5000, 10_000), slice(5000)), (100, None), (4000, slice(12_000))],
+    ids=["one row", "equal rows", "few rows each", "equal rows in all chunks but one"],
+)
+@pytest.mark.parametrize("d", [1, 2])
+def test_the_first_chunks_need_not_tell_the_scale(chunks, constant, d):
+    x = 1.4 * np.random.default_rng(9).standard_normal((20_000, d))
+    if constant:
+        x[constant] = x[16_000:] = 0.25
+    chunked = da.from_array(x, chunks=(chunks, d))
+    if constant is None:
+        assert fisher_trace(chunked) == Histogram(d).update(x).fisher_trace()
+    histogram = DaskSample(chunked, "kde")._histogram()
+    assert histogram == Histogram(d, spacing=histogram.spacing).update(x)
+    assert (histogram.spacing < 1.4 / 2**7).all()
+
+
+def test_sorted_chunks_call_for_the_cells_of_all_rows():
+    x = np.sort(1.4 * np.random.default_rng(9).standard_normal(40_000))
+    histogram = DaskSample(da.from_array(x, chunks=2000), "kde")._histogram()
+    wide = Histogram().update(x).spacing
+    assert wide / 2 <= histogram.spacing <= 2 * wide
+
+
+def test_constant_chunks_are_refused_as_constant_rows_are():
+    with pytest.raises(DegenerateSampleError, match="must vary in every column"):
+        entropy(da.ones(5000, chunks=500))
+
+
 def test_chunks_of_unknown_size_are_counted():
     x = np.random.default_rng(6).standard_normal(20_000)
     chunked = da.from_array(x, chunks=4000)
     some = chunked[chunked > -1]
+    assert Histogram().update(some).n == int((x > -1).sum())
     assert entropy(some).n == int((x > -1).sum())
 
 
@@ -176,6 +245,44 @@ def test_what_dask_arrays_cannot_do_is_refused(act, error, message):
     x = da.from_array(np.random.default_rng(8).standard_normal((100, 2)), chunks=30)
     with pytest.raises(error, match=message):
         act(x)
+
+
+@pytest.mark.parametrize(
+    ("act", "name"),
+    [
+        (lambda x: mutual_information(x[:, 0], NUMBERS), "x"),
+        (lambda x: conditional_entropy(NUMBERS, given=x[:, 1]), "given"),
+        (lambda x: conditional_mutual_information(NUMBERS, NUMBERS, given=x[:, 1]), "given"),
+        (lambda x: windows(x, 10), "x"),
+        (lambda x: windows(x, 10, degenerate="nan"), "x"),
+        (stam, "x"),
+        (lambda x: entropy(NUMBERS, weights=x[:, 0]), "weights"),
+        (lambda x: score(NUMBERS, points=x[:, 0]), "points"),
+        (lambda x: entropy(x[:, 0].to_dask_dataframe()), "x"),
+        (lambda x: Histogram().update(x[:, 0].to_dask_dataframe()), "x"),
+    ],
+)
+def test_no_function_loads_a_dask_array_unasked(act, name):
+    """Its chunks fail to be computed."""
+    x = da.from_array(np.ones((100, 2)), chunks=(30, 2)).map_blocks(_fail, dtype=float, meta=np.empty((0, 2)))
+    with pytest.raises(TypeError, match=f"`{name}` must be in memory, got .* of dask: pass `{name}.compute"):
+        act(x)
+
+
+@pytest.mark.parametrize("method", ["auto", Blocks(2)], ids=repr)
+def test_dask_arrays_of_many_dimensions_warn_once(method):
+    x = da.from_array(np.random.default_rng(11).standard_normal((300, 11)), chunks=150)
+    with pytest.warns(InfoplaneWarning, match="in d = 11 > 10 dimensions") as record:
+        fisher_shannon(x, method=method)
+    assert len(record) == 1
+    assert record[0].filename == __file__
+
+
+NUMBERS = np.random.default_rng(10).standard_normal(100)
+
+
+def _fail(_):
+    raise AssertionError("a chunk was computed")
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import pytest
 from infoplane import (
     KDE,
     KNN,
+    Blocks,
     DegenerateSampleError,
     InfoplaneWarning,
     entropy,
@@ -21,7 +22,9 @@ from infoplane import (
     fisher_shannon,
     fisher_trace,
     score,
+    windows,
 )
+from infoplane.inequalities import blachman_stam, stam, superadditivity
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal(1000)
@@ -140,6 +143,23 @@ def test_auto_warns_where_no_method_can_be_trusted():
             function(x)
         assert record[0].filename == __file__
     entropy(x, method="knn")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda x: fisher_shannon(x, method=Blocks(2)),
+        lambda x: windows(x, 150, jointly=True),
+        stam,
+        lambda x: superadditivity(x, [0]),
+        lambda x: blachman_stam(x, np.roll(x, 1, axis=0)),
+    ],
+)
+def test_every_way_to_many_dimensions_warns_once(act):
+    with pytest.warns(InfoplaneWarning, match="in d = 11 > 10 dimensions") as record:
+        act(np.random.default_rng(1).standard_normal((300, 11)))
+    assert [str(w.message)[:9] for w in record] == ["in d = 11"]
+    assert record[0].filename == __file__
 
 
 def test_the_unit_of_the_data_does_not_matter():

@@ -1,5 +1,6 @@
 """Histograms of streams: exact laws of merging, and the measures of what they have counted."""
 
+import copy
 import math
 import pickle
 
@@ -92,6 +93,82 @@ def test_few_rows_wait_until_the_scale_is_known(d):
     assert Histogram(d).merge(Histogram(d).update(x[:10])).n == 10
 
 
+@pytest.mark.parametrize("d", [1, 2])
+@pytest.mark.parametrize("before", [0, 1, 10, 600, 5000])
+def test_an_update_is_counted_whole_or_not_at_all(before, d):
+    """The last of its rows is 2⁶⁰ cells away, after others that fill several batches of counting."""
+    rng = np.random.default_rng(before)
+    good = rng.standard_normal((6000, d))
+    bad = rng.standard_normal((600_000 if before == 5000 else 700, d))
+    bad[-1, -1] = 1e300
+    histogram = Histogram(d)
+    if before:
+        histogram.update(good[:before])
+    with pytest.raises(ValueError, match=rf"within 2⁶⁰ cells .* got 1e\+300 in column {d - 1}: no"):
+        histogram.update(bad)
+    assert histogram.n == before
+    expected = Histogram(d)
+    if before:
+        expected.update(good[:before])
+    assert histogram.update(good[before:]) == expected.update(good[before:])
+    assert histogram.counts.sum() == histogram.n == 6000
+
+
+@pytest.mark.parametrize("replicate", [copy.copy, copy.deepcopy, lambda h: pickle.loads(pickle.dumps(h))])
+@pytest.mark.parametrize("n", [10, 5000])
+def test_a_copy_goes_its_own_way(n, replicate):
+    original = Histogram().update(NORMAL[:n])
+    twin = replicate(original)
+    twin.update(NORMAL[n : n + 7])
+    original.update(NORMAL[n + 7 :])
+    assert twin == Histogram().update(NORMAL[:n]).update(NORMAL[n : n + 7])
+    assert original == Histogram().update(NORMAL[:n]).update(NORMAL[n + 7 :])
+    assert original.counts.sum() == original.n == 20_000 - 7
+    assert twin.counts.sum() == twin.n == n + 7
+
+
+def test_histograms_are_summed():
+    parts = [counted(part, 1, spacing=1e-3) for part in np.split(NORMAL, 4)]
+    total = sum(parts)
+    assert total == counted(NORMAL, 1, spacing=1e-3)
+    assert parts[0].n == 5000
+    alone = sum(parts[:1])
+    assert alone == parts[0]
+    assert alone.update([1.0]) != parts[0]
+    with pytest.raises(TypeError, match="unsupported operand"):
+        3 + parts[0]
+
+
+def test_a_merge_is_made_whole_or_not_at_all():
+    few = Histogram().update([1e300, 1.0, 2.0])
+    many = counted(NORMAL, 1)
+    for one, other in ((many, few), (few, many)):
+        with pytest.raises(ValueError, match="within 2⁶⁰ cells"):
+            one.merge(other)
+    assert many == counted(NORMAL, 1)
+    assert few.n == 3
+    assert few.spacing > 1e290
+
+
+def test_first_rows_without_a_scale_are_refused_each_time_alike():
+    histogram = Histogram().update([*NORMAL[:50], 1e300])
+    for _ in range(2):
+        with pytest.raises(ValueError, match="within 2⁶⁰ cells"):
+            histogram.entropy()
+    constant = Histogram().update(np.full(50, 0.1))
+    for _ in range(2):
+        with pytest.raises(DegenerateSampleError, match="must vary"):
+            constant.entropy()
+    assert constant.update(NORMAL) == Histogram().update(np.r_[np.full(50, 0.1), NORMAL])
+
+
+@pytest.mark.parametrize("log10_scale", [-300, 150, 300])
+def test_the_unit_of_a_stream_does_not_matter(log10_scale):
+    moved = counted(NORMAL * 10.0**log10_scale, 1).entropy() - log10_scale * math.log(10)
+    # Cells are other fractions of σ: δ²/24 = 6e-10, and the grid's choice of points.
+    assert moved == pytest.approx(float(counted(NORMAL, 1).entropy()), abs=1e-4)
+
+
 def test_a_repeated_update_of_nothing_changes_nothing():
     histogram = Histogram().update(np.arange(2000.0))
     assert histogram.update([]) == Histogram().update(np.arange(2000.0))
@@ -103,7 +180,7 @@ def test_the_measures_are_those_of_the_rows(d):
     x = Product(*[StudentT(6), Logistic()][:d]).sample(60_000, np.random.default_rng(1))
     histogram = counted(x, d)
     point = histogram.fisher_shannon()
-    h, j = entropy(x, method="kde"), fisher_trace(x, method="kde")
+    h, j = entropy(x, method="kde"), fisher_trace(x, method="logspline" if d == 1 else "kde")
     assert abs(point.entropy - h) < 0.3 * h.standard_error
     assert abs(point.fisher_trace - j) < 0.3 * j.standard_error
     assert point.entropy.standard_error == pytest.approx(h.standard_error, rel=0.02)

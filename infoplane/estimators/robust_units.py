@@ -8,25 +8,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infoplane.kernels.moments import central_moments
+from infoplane.mass import Mass
 
 Array = NDArray[np.float64]
 
 # Samples that reach further than this many robust scales are fitted after `compress`.
 FAR = 15.0
 _CORE = 3.0
+_QUARTERS = np.array([0.25, 0.5, 0.75])
 
 
-def location_and_scale(ordered: Array) -> tuple[float, float]:
+def location_and_scale(ordered: Array, mass: Mass | None = None) -> tuple[float, float]:
     """Median, and the smaller of the standard deviation and the interquartile range over 1.349.
 
     Parameters
     ----------
     ordered : ndarray of shape (n,)
         Values in ascending order.
+    mass : Mass, optional
+        What they count; by default all alike.
     """
-    n = ordered.size
-    low, middle, high = at_ranks(ordered, np.array([0.25, 0.5, 0.75]) * (n - 1))
-    _, first, second = central_moments(ordered, None)
+    if mass is None or mass.alike:
+        n, share = float(ordered.size), None
+        low, middle, high = at_ranks(ordered, _QUARTERS * (n - 1))
+    else:
+        n, share = mass.effective_n, mass.share
+        low, middle, high = mass.quantiles(ordered, _QUARTERS)
+    _, first, second = central_moments(ordered, share)
     spread = math.sqrt(max(second - first**2, 0.0) * n / (n - 1))
     return float(middle), min(spread, float(high - low) / 1.349)
 

@@ -12,10 +12,13 @@ from scipy.interpolate import BSpline
 
 from infoplane.estimators.robust_units import at_ranks
 from infoplane.kernels.splines import newton
+from infoplane.mass import Mass
 
 Array = NDArray[np.float64]
 
 _DEGREE = 4
+# Fewer knots leave no room for a shape.
+LEAST_KNOTS = 6
 # Gauss–Legendre nodes in a knot interval.
 _NODES = 6
 # Larger samples are gathered into cells, this many in a knot interval.
@@ -56,6 +59,24 @@ class Field(NamedTuple):
     score: Array
     slope: Array
     variance: Array
+
+
+class Cells(NamedTuple):
+    """What the places at which a density is looked at stand for, as `Mass` has it of rows.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (m,)
+        Number of rows in each.
+    share : ndarray of shape (m,)
+        Their share p of all, of sum 1.
+    unit : ndarray of shape (m,)
+        Mean share u of an observation among them.
+    """
+
+    rows: NDArray[np.intp]
+    share: Array
+    unit: Array
 
 
 class _Rows(NamedTuple):
@@ -142,6 +163,11 @@ class SplineDensity:
         near 1. More than 4000 are gathered into 64 cells in a knot interval.
     knots : int
         Number of knots at most. Their density follows the square root of that of the points.
+    mass : Mass, optional
+        What the points count; by default all alike. To leave an observation out then takes its share u_i from
+        φ̄ instead of 1/n, φ̄ has the variance Σ p_i u_i (φ_i − φ̄)(φ_i − φ̄)ᵀ, and n is the effective number.
+    apart : float, default 0
+        Least distance of knots.
 
     References
     ----------
@@ -151,21 +177,25 @@ class SplineDensity:
     less, one sample in 300 (logistic, n = 10³) takes noise for structure and J for twice what it is.
     """
 
-    def __init__(self, x: Array, knots: int) -> None:
-        self._knots = _place_knots(x, min(knots, max(6, x.size // 2)))
+    def __init__(self, x: Array, knots: int, mass: Mass | None = None, apart: float = 0.0) -> None:
+        mass = Mass.equal(x.size) if mass is None else mass
+        self._n = mass.effective_n
+        self._knots = _place_knots(
+            x, mass, min(knots, max(LEAST_KNOTS, int(min(x.size, self._n)) // 2)), apart
+        )
         self._all_knots = np.pad(self._knots, _DEGREE, mode="edge")
         size = self._knots.size + _DEGREE - 1
-        self.points, self.counts = _gather(x, self._knots)
-        self._n, self._weights = x.size, self.counts / x.size
+        self.points, self.cells = _gather(x, self._knots, mass)
+        share, unit = self.cells.share, self.cells.unit
         self._basis = _Rows.of(self._all_knots, self.points)
-        self._mean = self._basis.mean(self._weights, size)
-        self._covariance = self._basis.gram(self._weights, size) - np.outer(self._mean, self._mean)
+        self._mean = self._basis.mean(share, size)
+        self._variance = self._variance_of_mean(share, unit, alike=mass.equal_units)
         nodes, self._quadrature = _quadrature(self._knots)
         self._at_nodes = _Rows.of(self._all_knots, nodes)
         third = _Rows.of(self._all_knots, nodes, derivative=3)
         penalty = _band(third.gram(self._quadrature, size))
-        center = float(self._weights @ self.points)
-        width = math.sqrt(float(self._weights @ (self.points - center) ** 2))
+        center = float(share @ self.points)
+        width = math.sqrt(float(share @ (self.points - center) ** 2))
         fits = self._path(self._normal(center, width), penalty)
         evidence = np.array([fit.evidence for fit in fits])
         shares = np.exp(evidence - evidence.max())
@@ -181,7 +211,7 @@ class SplineDensity:
         return BSpline(self._all_knots, theta - math.log(mass), _DEGREE)
 
     def own_field(self, *, smoother: bool = False) -> Field:
-        """Leave-one-out density at `points` in ascending order, each of which stands for `counts` of them.
+        """Leave-one-out density at `points` in ascending order, the places of `cells`.
 
         Parameters
         ----------
@@ -191,9 +221,9 @@ class SplineDensity:
         theta, inverse = self._smoother if smoother else self._average
         basis = self._basis
         first, second = (_Rows.of(self._all_knots, self.points, derivative=order) for order in (1, 2))
-        covariance = inverse @ self._covariance @ inverse / self._n
+        covariance = inverse @ self._variance @ inverse
         # What leaving a point out takes from the coefficients of the functions that do not vanish there.
-        moved = (basis.through(inverse) - (inverse @ self._mean)[basis.numbers]) / self._n
+        moved = (basis.through(inverse) - (inverse @ self._mean)[basis.numbers]) * self.cells.unit
         leverage = basis.times(moved)
         # The average of several fits need not integrate to one.
         log_mass = math.log(self._quadrature @ np.exp(self._at_nodes @ theta))
@@ -217,6 +247,16 @@ class SplineDensity:
         score: Array = BSpline(self._all_knots, self._average.coefficients, _DEGREE)(inside, nu=1)
         return score
 
+    def _variance_of_mean(self, share: Array, unit: Array, *, alike: bool) -> Array:
+        """Σ p u (φ − φ̄)(φ − φ̄)ᵀ, the sampling variance of φ̄; u is 1/n where observations count alike."""
+        size, mean = self._mean.size, self._mean
+        if alike:
+            return (self._basis.gram(share, size) - np.outer(mean, mean)) / self._n
+        both = share * unit
+        crossed = np.outer(self._basis.mean(both, size), mean)
+        squared = float(both.sum()) * np.outer(mean, mean)
+        return np.asarray(self._basis.gram(both, size) - crossed - crossed.T + squared)
+
     def _normal(self, center: float, width: float) -> Array:
         """Coefficients of a normal law's log density: its blossom at the inner knots of each B-spline."""
         u = (sliding_window_view(self._all_knots[1:-1], _DEGREE) - center) / width
@@ -238,7 +278,7 @@ class SplineDensity:
                 theta, first, values, self._quadrature, self._mean, strength * penalty, _RIDGE, _NEWTON_STEPS
             )
             # The sum of the leverages vᵀH⁻¹(v − φ̄) over the sample, and that of the log densities less those.
-            freedom = float(np.vdot(inverse, self._covariance))
+            freedom = self._n * float(np.vdot(inverse, self._variance))
             evidence = self._n * float(self._mean @ theta) - 2 * freedom
             fits.append(_Fit(theta, inverse, freedom, evidence))
             best = max(best, evidence)
@@ -261,31 +301,45 @@ def _averaged(fits: list[_Fit], shares: Array) -> _Average:
     )
 
 
-def _place_knots(ordered: Array, count: int) -> Array:
+def _place_knots(ordered: Array, mass: Mass, count: int, apart: float) -> Array:
     """Knots with a density ∝ f^{1/2}, f from blocks of √n points; the outer ones lie beyond the sample.
 
     Between equal density (too few knots in a narrow core) and that of the points (too few in the tails).
     """
-    blocks = round(math.sqrt(ordered.size))
-    edges = at_ranks(ordered, np.linspace(0, ordered.size - 1, blocks + 1))
+    blocks = round(math.sqrt(mass.effective_n))
+    if mass.alike:
+        edges = at_ranks(ordered, np.linspace(0, ordered.size - 1, blocks + 1))
+    else:
+        # What a row counts is spread from halfway to the one before it to halfway to the next.
+        ends = np.concatenate([ordered[:1], (ordered[1:] + ordered[:-1]) / 2, ordered[-1:]])
+        heights = np.concatenate([[0.0], np.cumsum(mass.share)])
+        edges = np.interp(np.linspace(0, heights[-1], blocks + 1), heights, ends)
     # ∫ f^{1/2} dx over a block of width Δ is proportional to Δ^{1/2}.
-    total = np.concatenate([[0.0], np.cumsum(np.sqrt(np.diff(edges)))])
+    steps = np.sqrt(np.diff(edges))
+    if apart:
+        steps = np.minimum(steps * ((count - 1) / steps.sum()), np.diff(edges) / apart)
+        count = max(LEAST_KNOTS, 1 + int(steps.sum()))
+    total = np.concatenate([[0.0], np.cumsum(steps)])
     knots = np.interp(np.linspace(0, total[-1], count), total, edges)
-    reach = 0.5 * (ordered[-1] - ordered[0]) / math.sqrt(ordered.size)
+    reach = 0.5 * (ordered[-1] - ordered[0]) / math.sqrt(mass.effective_n)
     knots[[0, -1]] = ordered[0] - reach, ordered[-1] + reach
     return knots
 
 
-def _gather(x: Array, knots: Array) -> tuple[Array, NDArray[np.intp]]:
-    """Replace many points by the means of narrow cells: the places, and the numbers of points."""
+def _gather(x: Array, knots: Array, mass: Mass) -> tuple[Array, Cells]:
+    """Replace many points by the means of narrow cells."""
     if x.size <= _EXACT:
-        return x, np.ones(x.size, np.intp)
+        return x, Cells(np.ones(x.size, np.intp), mass.share, mass.unit)
     edges = np.interp(np.arange(_CELLS * (knots.size - 1) + 1) / _CELLS, np.arange(knots.size), knots)
     # The points in order fill the cells in order: bisection finds where each begins.
     starts = np.unique(np.searchsorted(x, edges, side="right"))
     starts = starts[starts < x.size]
-    counts = np.diff(starts, append=x.size)
-    return np.add.reduceat(x, starts) / counts, counts
+    rows = np.diff(starts, append=x.size)
+    if mass.alike:
+        return np.add.reduceat(x, starts) / rows, Cells(rows, rows / x.size, np.full(rows.size, 1 / x.size))
+    share = np.add.reduceat(mass.share, starts)
+    unit = np.add.reduceat(mass.share * mass.unit, starts) / share
+    return np.add.reduceat(mass.share * x, starts) / share, Cells(rows, share, unit)
 
 
 def _quadrature(knots: Array) -> tuple[Array, Array]:

@@ -300,7 +300,7 @@ def _parts(x: Law, columns: Iterable[int], method: str | Estimator) -> tuple[Sub
     if isinstance(x, Distribution):
         return v, [subject_of(x.marginal(c), method) for c in divided]
     assert isinstance(v, Observed)
-    return v, [subject_of(v.x[:, c], method) for c in divided]
+    return v, [Observed(v.x[:, c], method) for c in divided]
 
 
 def _divided(columns: Iterable[int], d: int) -> tuple[list[int], list[int]]:

@@ -15,7 +15,7 @@ from infoplane.distributions.base import Array
 from infoplane.estimate import Estimate
 from infoplane.estimators import Estimator
 from infoplane.estimators.base import covariance
-from infoplane.methods import entropy_estimate, trace_estimate
+from infoplane.methods import entropy_estimate, trace_estimate, warn_beyond_trust
 from infoplane.sample import Sample, as_array
 
 Law = Distribution | ArrayLike
@@ -297,11 +297,10 @@ def subject_of(
     rng : numpy.random.Generator or int, optional
         Source of the noise of smoothing.
     """
-    if isinstance(x, Distribution):
-        return Exact(x)
-    rows = as_array(x, name=name)
-    noise = None if rng is None else np.random.default_rng(rng).standard_normal(rows.shape)
-    return Observed(rows, method, noise)
+    subject = _subject(x, method, name, rng)
+    if isinstance(subject, Observed):
+        warn_beyond_trust(method, subject.d)
+    return subject
 
 
 def pair_of(x: Law, y: Law, method: str | Estimator) -> tuple[Subject, Subject]:
@@ -314,7 +313,7 @@ def pair_of(x: Law, y: Law, method: str | Estimator) -> tuple[Subject, Subject]:
     method : str or Estimator
         How to estimate, from samples.
     """
-    one, other = subject_of(x, method, name="x"), subject_of(y, method, name="y")
+    one, other = subject_of(x, method, name="x"), _subject(y, method, "y")
     if type(one) is not type(other):
         raise TypeError("`x` and `y` must both be distributions, or both be samples")
     if one.d != other.d:
@@ -324,6 +323,16 @@ def pair_of(x: Law, y: Law, method: str | Estimator) -> tuple[Subject, Subject]:
             f"`x` and `y` must have the same number of rows, got {len(one.x)} and {len(other.x)}"
         )
     return one, other
+
+
+def _subject(
+    x: Law, method: str | Estimator, name: str, rng: np.random.Generator | int | None = None
+) -> Subject:
+    if isinstance(x, Distribution):
+        return Exact(x)
+    rows = as_array(x, name=name)
+    noise = None if rng is None else np.random.default_rng(rng).standard_normal(rows.shape)
+    return Observed(rows, method, noise)
 
 
 def power(entropy: Figure, d: int) -> float:
