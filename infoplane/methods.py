@@ -227,14 +227,16 @@ def point_estimate(
     h, shannon = entropy_estimate(method, sample)
     trace, fisher = trace_estimate(method, sample)
     shared = shared_covariance(shannon, fisher)
-    influences = np.column_stack([shannon.influence, fisher.influence]) if correlated else None
+    # Relative to tr J, as squares of data in large or small units leave the range of float64.
+    size = float(trace)
+    influences = np.column_stack([shannon.influence, fisher.influence / size]) if correlated else None
     if influences is not None and np.isfinite(influences).all():
         added = (long_run_covariance(influences) - influences.T @ influences / sample.n) / sample.n
         # No less than for independent rows: what the lags take away may be their noise.
         more_h, more_j = np.maximum(np.diag(added), 0.0)
         h = h.with_standard_error(math.hypot(h.standard_error, math.sqrt(more_h)))
-        trace = trace.with_standard_error(math.hypot(trace.standard_error, math.sqrt(more_j)))
-        shared += float(added[0, 1])
+        trace = trace.with_standard_error(math.hypot(trace.standard_error, size * math.sqrt(more_j)))
+        shared += size * float(added[0, 1])
     return FisherShannonPoint.from_estimates(h, fisher.matrix, trace, covariance=shared)
 
 

@@ -217,6 +217,22 @@ class Sample:
         return self.whitening.matrix
 
     @lazy
+    def metric(self) -> Array:
+        """M with tr J = `trace_unit` · tr(M J_z), of entries of the order of one or less.
+
+        Influences on tr J are found in this unit: J may be in range where their squares are not.
+        """
+        relative, _ = self.whitening.relative_matrix
+        with np.errstate(under="ignore"):
+            return relative.T @ relative
+
+    @lazy
+    def trace_unit(self) -> float:
+        """A power of two of the order of tr J, in inverse squared units of the data."""
+        with np.errstate(over="ignore", under="ignore"):
+            return float(np.ldexp(1.0, 2 * self.whitening.relative_matrix[1]))
+
+    @lazy
     def log_volume(self) -> float:
         """log √det S, S the sample covariance."""
         return self.whitening.log_volume

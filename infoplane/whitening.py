@@ -90,8 +90,20 @@ class Whitening:
     def matrix(self) -> Array:
         """The linear map W in z = (x − center) W."""
         with np.errstate(over="ignore", under="ignore"):
-            unscaled = (self.rotation.T * self.stretch) / self.spread[:, None]
-            return np.asarray(np.ldexp(unscaled, -self.exponent[:, None]))
+            return np.asarray(np.ldexp(self._unscaled, -self.exponent[:, None]))
+
+    @property
+    def relative_matrix(self) -> tuple[Array, int]:
+        """W/2^p, with the power of two that leaves its largest entry in [1, 2), and p."""
+        largest = np.frexp(np.abs(self._unscaled).max(axis=1))[1] - self.exponent
+        power = int(largest.max()) - 1
+        with np.errstate(under="ignore"):
+            return np.asarray(np.ldexp(self._unscaled, -self.exponent[:, None] - power)), power
+
+    @property
+    def _unscaled(self) -> Array:
+        """W but for the powers of two in its rows."""
+        return np.asarray((self.rotation.T * self.stretch) / self.spread[:, None])
 
     @property
     def log_volume(self) -> float:

@@ -19,6 +19,7 @@ from infoplane.estimators.base import (
     bound_terms,
     debiased,
     evenly,
+    fisher_fit,
     least_rows,
 )
 from infoplane.estimators.grid_kernels import GridKernels
@@ -172,9 +173,8 @@ class KDE:
         correction, whitened = _rayleigh(field, sample.mass.share[rows])
         if coarser is not None:
             whitened = _extrapolated(whitened, _rayleigh(coarser, sample.mass.share)[1])
-        matrix = sample.matrix_from_whitened(sample.covariance_shrinkage * admissible(whitened))
         _, error, influence = _trace_average(sample, rows, field, correction)
-        return FisherFit(matrix, error, influence)
+        return fisher_fit(sample, sample.covariance_shrinkage * admissible(whitened), error, influence)
 
     def score(self, sample: Sample, points: Array | None) -> Array:
         """Score in original units, with the same linear correction as the Fisher information.
@@ -293,9 +293,8 @@ class KDE:
 
 
 def _trace_average(sample: Sample, rows: NDArray[np.intp], field: ScoreField, correction: Array) -> Average:
-    """Mean of the terms of the trace at some rows, in original units."""
-    metric = sample.whitener.T @ sample.whitener
-    return sample.mass.average(bound_terms(field.score, field.jacobian, correction, metric), rows)
+    """Mean of the terms of the trace at some rows, in the unit of the sample."""
+    return sample.mass.average(bound_terms(field.score, field.jacobian, correction, sample.metric), rows)
 
 
 def _score_reference(n: float, d: int) -> float:

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, polygamma
 
-from infoplane.estimators.base import Array, EntropyFit, FisherFit, admissible, evenly, least_rows
+from infoplane.estimators.base import (
+    Array,
+    EntropyFit,
+    FisherFit,
+    admissible,
+    evenly,
+    fisher_fit,
+    least_rows,
+)
 from infoplane.estimators.nearest_balls import ball_variance, log_ball_volume, normal_bias
 from infoplane.kernels.jit import over_rows
 from infoplane.kernels.neighbors import Neighbors, kth_distances, line_shifts
@@ -125,19 +133,17 @@ class KNN:
         order = sample.radial_order
         rows = evenly(order, self.max_points)
         whitened = admissible(self._whitened_fisher(sample.whitened, rows, self._k_score(n, d)))
-        matrix = sample.matrix_from_whitened(sample.covariance_shrinkage * whitened)
         # Blocks drawn from the radial order do not depend on the order or the coordinates of the rows.
         shuffled = order[np.random.default_rng(self.seed).permutation(n)]
         blocks = np.array_split(shuffled, min(max(n // least_rows(d), 2), _BLOCKS))
-        metric = sample.whitener.T @ sample.whitener
-        traces = np.array([np.sum(metric * self._block_fisher(sample, block)) for block in blocks])
+        traces = np.array([np.sum(sample.metric * self._block_fisher(sample, block)) for block in blocks])
         influence = np.empty(n)
         for block, trace in zip(blocks, traces, strict=True):
             # Constant on a block, and scaled so that its covariance with the influences of another
             # estimate is that of the block means.
             influence[block] = (trace - traces.mean()) * n / (len(blocks) - 1)
         error = float(traces.std(ddof=1)) / math.sqrt(len(blocks))
-        return FisherFit(matrix, error, influence)
+        return fisher_fit(sample, sample.covariance_shrinkage * whitened, error, influence)
 
     def score(self, sample: Sample, points: Array | None) -> Array:
         """Calibrated mean-shift score in original units.

@@ -275,7 +275,8 @@ class Observed:
             variance += (slope * figure.error) ** 2
             for other_slope, other in terms[:i]:
                 if figure.influence is not None and other.influence is not None:
-                    variance += 2 * slope * other_slope * covariance(figure.influence, other.influence)
+                    own, others = slope * figure.influence, other_slope * other.influence
+                    variance += 2 * covariance(own, others)
         name = "+".join(dict.fromkeys(figure.method for _, figure in terms if figure.method))
         error = math.sqrt(max(variance, 0.0))
         return Estimate(value, standard_error=error, method=name, n=len(self.x), d=self.d)

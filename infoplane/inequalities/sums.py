@@ -104,7 +104,7 @@ def blachman_stam(x: Law, y: Law, *, method: str | Estimator = "auto") -> float:
     t = one.plus(other).information()
     ratio = 1 / (t.value * inverse)
     terms = [(-ratio / t.value, t)]
-    terms += [(ratio / (inverse * own.value**2), own) for own in traces if math.isfinite(own.value)]
+    terms += [(ratio / (inverse * own.value) / own.value, own) for own in traces if math.isfinite(own.value)]
     return one.residual(ratio - 1, terms)
 
 
