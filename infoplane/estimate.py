@@ -132,8 +132,8 @@ class Estimate(float):
         """Bias that the halves of the sample betray, in the unit of the value; `nan` if they were not asked.
 
         (mean of the estimates from two halves − value)/(2^r − 1), for a bias that falls like n^{−r}: r = 2/d
-        for the entropy (nearest neighbours), 1/5 for the Fisher information (the slowest met: a density
-        with a kink). It costs two more estimates when first asked for, until when the sample is kept.
+        for the entropy (nearest neighbours), 2/3 at most (edges on a line), 1/5 for the Fisher information
+        (the slowest met: a density with a kink). It costs two more estimates when first asked for, until when the sample is kept.
         It is noisy, and not meant to be subtracted. Pickling keeps it only if it has been asked for.
         """
         bias = self._bias() if callable(self._bias) else self._bias

@@ -284,7 +284,8 @@ def extrapolated_bias(quantity: str, value: float, halves: list[float], d: int) 
     Parameters
     ----------
     quantity : {"entropy", "fisher"}
-        H, where r = 2/d as for nearest neighbours, or tr J, where r = 1/5 as at a kink, the slowest met.
+        H, where r = 2/d as for nearest neighbours, but 2/3 at most, as of spacings across edges; or tr J,
+        where r = 1/5 as at a kink, the slowest met.
     value : float
         From all rows.
     halves : list of float
@@ -292,5 +293,5 @@ def extrapolated_bias(quantity: str, value: float, halves: list[float], d: int) 
     d : int
         Number of dimensions.
     """
-    rate = 2 / d if quantity == "entropy" else _FISHER_RATE
+    rate = 2 / max(d, 3) if quantity == "entropy" else _FISHER_RATE
     return (float(np.mean(halves)) - value) / (2**rate - 1)
