@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from infoplane.errors import DegenerateSampleError
 from infoplane.lazy import lazy
 from infoplane.mass import Mass
-from infoplane.ties import dithered, require_fine, resolution, tie_report, well_apart
+from infoplane.ties import alike_by_chance, dithered, require_fine, resolution, tie_report, well_apart
 from infoplane.whitening import Whitening
 
 Array = NDArray[np.float64]
@@ -320,7 +320,9 @@ class Sample:
                 "but assumes normality"
             )
 
-    def require_distinct_rows(self, method: str, *, weights: bool = False, counts: bool = False) -> None:
+    def require_distinct_rows(
+        self, method: str, *, weights: bool = False, counts: bool = False, bears: int = 1
+    ) -> None:
         """Refuse ties, which no density has and to which distances react violently, and unexpected weights.
 
         Parameters
@@ -329,6 +331,8 @@ class Sample:
             The method's name, for the message.
         weights, counts : bool, default False
             Whether the method takes weights, and rows that were seen several times.
+        bears : int, default 1
+            How many values of one variable may be equal by chance, as in single precision, without harm.
 
         Raises
         ------
@@ -346,7 +350,7 @@ class Sample:
             raise ValueError(
                 f"method {method!r} takes no `weights`; methods 'gaussian', 'kde' and 'spacing' (d = 1) do"
             )
-        if self._tie_report is not None:
+        if self._tie_report is not None and not 1 < self._alike_by_chance <= bears:
             raise DegenerateSampleError(
                 f"`{self.name}` {self._tie_report}: a sample with ties has no density for method {method!r}. "
                 'If the data are rounded, ties="dither" with an `rng` resolves them by noise as wide as the '
@@ -396,6 +400,14 @@ class Sample:
             widths[j] = width.max()
             require_fine(column, widths[j], self.mass, f"column {j} of `{self.name}`")
         return float(np.linalg.norm(widths[:, None] * self.whitener, 2))
+
+    @lazy
+    def _alike_by_chance(self) -> int:
+        if self.d > 1 or not self.mass.alike:
+            return 0
+        # Values that coincide only once they are centred do not by chance.
+        coinciding = [np.count_nonzero(np.diff(x) == 0) for x in (self.ordered, np.sort(self.whitened[:, 0]))]
+        return alike_by_chance(self.ordered) if coinciding[0] == coinciding[1] else 0
 
     @lazy
     def _tie_report(self) -> str | None:

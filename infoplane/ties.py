@@ -23,6 +23,10 @@ _COARSEST = 0.5
 # In two and more dimensions a few tied values in a column are chance (data kept in single precision);
 # above this share of tied rows the column is discrete and the joint density does not exist.
 _DISCRETE_SHARE = 0.1
+# On a line ties of single precision are chance below this share of the rows. The share is the last place over
+# the mean spacing: rounding moves a value by a hundredth of a spacing at most, and a spacing over several
+# points, which is all that methods look at, by less.
+_TIED_BY_CHANCE = 0.02
 
 
 def repeated_rows(values: Array) -> int:
@@ -161,10 +165,31 @@ def resolution(column: Array) -> Array | None:
         step = lattice_step(column, float(np.finfo(np.float32).eps))
     if step is not None:
         return np.full(column.size, step)
-    # Ties by chance come with some sixteen times as many near ones, of up to eight places.
-    order = np.argsort(column)
-    places = np.diff(column[order]) / width[order][:-1]
-    return width if np.count_nonzero(places == 0) <= np.count_nonzero((places > 0) & (places < 9)) else None
+    return width if _ties_have_neighbors(np.sort(column)) else None
+
+
+def alike_by_chance(ordered: Array) -> int:
+    """Largest number of equal values among ones in single precision that tie by chance; 0 if they do not.
+
+    Parameters
+    ----------
+    ordered : ndarray of shape (n,)
+        Values of one variable in ascending order.
+    """
+    with np.errstate(over="ignore"):
+        single = ordered.astype(np.float32)
+    if not np.array_equal(single, ordered):
+        return 0
+    tied = np.count_nonzero(ordered[1:] == ordered[:-1])
+    if tied > _TIED_BY_CHANCE * ordered.size or not _ties_have_neighbors(ordered):
+        return 0
+    return int(np.diff(np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1], True])).max())
+
+
+def _ties_have_neighbors(ordered: Array) -> bool:
+    """Whether numbers in single precision tie by chance: some sixteen times as many are 1 to 8 places apart."""
+    places = np.diff(ordered) / np.spacing(np.abs(ordered[:-1]).astype(np.float32))
+    return int(np.count_nonzero(places == 0)) <= int(np.count_nonzero((places > 0) & (places < 9)))
 
 
 def require_fine(column: Array, step: float, mass: Mass, name: str) -> None:

@@ -153,7 +153,7 @@ class Distribution(ABC):
         NotImplementedError
             If there is no closed form, as for linear mixtures of coordinates that are not normal.
         """
-        chosen = [operator.index(column) for column in columns]
+        chosen = indices_of(columns, "columns")
         if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(self.d)):
             raise ValueError(f"`columns` must be different numbers from 0 to {self.d - 1}, got {chosen}")
         return self if chosen == [*range(self.d)] else self._marginal(chosen)
@@ -426,3 +426,26 @@ def scatter(matrix: ArrayLike, name: str, *, several: bool = False) -> Array:
     if not (values[..., 0] > values[..., -1] / _WORST_CONDITION**1.5).all():
         raise ValueError(f"`{name}` must be positive definite, got eigenvalues {values.tolist()}")
     return np.asarray((s + turned) / 2, dtype=np.float64)
+
+
+def indices_of(columns: Iterable[int], name: str) -> list[int]:
+    """Numbers of columns, as a list.
+
+    Parameters
+    ----------
+    columns : iterable of int
+        They.
+    name : str
+        How the message calls the argument.
+
+    Raises
+    ------
+    TypeError
+        If it is no iterable of whole numbers.
+    """
+    try:
+        return [operator.index(column) for column in columns]
+    except TypeError as error:
+        raise TypeError(
+            f"`{name}` must be whole numbers in a sequence such as [0], got {columns!r}"
+        ) from error

@@ -211,7 +211,7 @@ class KDE:
 
     def _check(self, sample: Sample) -> None:
         sample.require_rows(least_rows(sample.d), self.name)
-        sample.require_distinct_rows(self.name, weights=True, counts=True)
+        sample.require_distinct_rows(self.name, weights=True, counts=True, bears=sample.n)
 
     def _line(self, sample: Sample) -> LineKernels:
         return LineKernels(

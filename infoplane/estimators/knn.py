@@ -107,7 +107,7 @@ class KNN:
         n, d = sample.n, sample.d
         k = self.k or (10 if d == 1 else 3)
         sample.require_rows(max(least_rows(d), k + 2), self.name)
-        sample.require_distinct_rows(self.name)
+        sample.require_distinct_rows(self.name, bears=k)
         distance = kth_distances(sample.whitened, k)[:, 0]
         terms = digamma(n) - digamma(k) + log_ball_volume(d) + d * np.log(distance)
         value = float(terms.mean()) + sample.log_volume
@@ -129,7 +129,7 @@ class KNN:
         """
         n, d = sample.n, sample.d
         sample.require_rows(max(least_rows(d), (self.k_score or 0) + 2), self.name)
-        sample.require_distinct_rows(self.name)
+        sample.require_distinct_rows(self.name, bears=self._k_score(n // _BLOCKS, d))
         order = sample.radial_order
         rows = evenly(order, self.max_points)
         whitened = admissible(self._whitened_fisher(sample.whitened, rows, self._k_score(n, d)))
@@ -156,7 +156,7 @@ class KNN:
             Whitened points; None for the sample's own, each left out of its own neighbourhood.
         """
         sample.require_rows(max(least_rows(sample.d), (self.k_score or 0) + 2), self.name)
-        sample.require_distinct_rows(self.name)
+        sample.require_distinct_rows(self.name, bears=self._k_score(sample.n, sample.d))
         z, k = sample.whitened, self._k_score(sample.n, sample.d)
         rows = evenly(sample.radial_order, self.max_points)
         own, _ = _mean_shift(z, z[rows], k, leave_out=True)

@@ -170,7 +170,7 @@ class LogSpline:
                 f"`{sample.name}` must have one column for method {self.name!r}, got d = {sample.d}"
             )
         sample.require_rows(least_rows(1), self.name)
-        sample.require_distinct_rows(self.name)
+        sample.require_distinct_rows(self.name, bears=sample.n)
         # Both quantities need it, and the plane needs both.
         return sample.once(self, lambda: _Mixture(_whitened_in_order(sample), self.knots, sample.rounding))
 

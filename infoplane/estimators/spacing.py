@@ -105,7 +105,7 @@ class Spacing(EntropyOnly):
                 'method="knn" takes several'
             )
         sample.require_rows(max(least_rows(1), 2 * (self.m or 0) + 1), self.name)
-        sample.require_distinct_rows(self.name, weights=True)
+        sample.require_distinct_rows(self.name, weights=True, bears=self.m or _default_m(sample.n))
         return self._plain(sample) if sample.mass.alike else self._weighted(sample)
 
     def _plain(self, sample: Sample) -> EntropyFit:

@@ -357,7 +357,7 @@ def shuffled_rows(
         For further draws.
     """
     sample.require_rows(least_rows(sample.d), name)
-    sample.require_distinct_rows(name)
+    sample.require_distinct_rows(name, bears=sample.n)
     rng, limit = np.random.default_rng(seed), min(max_points, _JACOBIAN_SIZE // sample.d**2)
     if limit < least_rows(sample.d):
         raise ValueError(
