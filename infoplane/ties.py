@@ -187,7 +187,7 @@ def alike_by_chance(ordered: Array) -> int:
 
 
 def _ties_have_neighbors(ordered: Array) -> bool:
-    """Whether numbers in single precision tie by chance: some sixteen times as many are 1 to 8 places apart."""
+    """Whether numbers in single precision tie by chance: sixteen times as many are 1 to 8 places apart."""
     places = np.diff(ordered) / np.spacing(np.abs(ordered[:-1]).astype(np.float32))
     return int(np.count_nonzero(places == 0)) <= int(np.count_nonzero((places > 0) & (places < 9)))
 
