@@ -120,7 +120,11 @@ def _of_line(column: Array, mass: Mass, name: str) -> Whitening:
     spread = math.sqrt(max(second - first**2, 0.0) * n / (n - 1))
     # The data themselves are known to half a unit in the last place of their largest entry.
     if spread <= 32 * np.finfo(float).eps * math.ldexp(1.0, int(power[0] - exponent[0])):
-        raise _dependent(name, 0, 1)
+        raise DegenerateSampleError(
+            f"`{name}` must vary by more than rounding, got a standard deviation of "
+            f"{_in_units(spread, exponent)} at values of {_in_units(abs(mean) + abs(first), exponent)}, which float64 does not resolve: "
+            f"subtract the offset where it is exact, as by `{name} - {name}[0]`"
+        )
     one = np.ones(1)
     return Whitening(exponent, mean * one, first * one, spread * one, np.ones((1, 1)), one)
 
@@ -156,6 +160,11 @@ def _scaled(values: Array, exponent: NDArray[np.intc]) -> Array:
     if np.abs(exponent).max() > _LARGEST_POWER:
         return np.asarray(np.ldexp(values, -exponent))
     return values * np.ldexp(1.0, -exponent)
+
+
+def _in_units(number: float, exponent: NDArray[np.intc]) -> str:
+    with np.errstate(over="ignore", under="ignore"):
+        return f"{np.ldexp(number, int(exponent[0])):.3g}"
 
 
 def _dependent(name: str, rank: int, d: int) -> DegenerateSampleError:
