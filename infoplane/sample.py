@@ -38,7 +38,8 @@ def as_array(x: ArrayLike, *, name: str = "x") -> Array:
         If the array is empty, has another rank, or holds NaN or infinity.
     """
     if np.ma.is_masked(x):
-        raise TypeError(f"`{name}` has masked values: drop those rows first (`{name}.compressed()`)")
+        dropped = f"{name}.compressed()" if np.ndim(x) == 1 else f"np.ma.compress_rows({name})"
+        raise TypeError(f"`{name}` has masked values: drop those rows first (`{dropped}`)")
     try:
         array = np.asarray(x)
     except Exception as error:  # whatever a foreign object's conversion raises

@@ -122,8 +122,8 @@ def _of_line(column: Array, mass: Mass, name: str) -> Whitening:
     if spread <= 32 * np.finfo(float).eps * math.ldexp(1.0, int(power[0] - exponent[0])):
         raise DegenerateSampleError(
             f"`{name}` must vary by more than rounding, got a standard deviation of "
-            f"{_in_units(spread, exponent)} at values of {_in_units(abs(mean) + abs(first), exponent)}, which float64 does not resolve: "
-            f"subtract the offset where it is exact, as by `{name} - {name}[0]`"
+            f"{_in_units(spread, exponent)} at values of {_in_units(abs(mean) + abs(first), exponent)}, "
+            f"which float64 does not resolve: subtract the offset where it is exact, as by `{name} - {name}[0]`"
         )
     one = np.ones(1)
     return Whitening(exponent, mean * one, first * one, spread * one, np.ones((1, 1)), one)
