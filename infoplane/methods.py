@@ -120,7 +120,11 @@ def unit_of(base: float | None) -> float:
     ------
     ValueError
         If it is not above 1.
+    TypeError
+        If it is no number.
     """
+    if base is not None and not isinstance(base, int | float | np.number):
+        raise TypeError(f"`base` must be a number above 1, got {base!r}")
     if base is not None and not 1 < base < math.inf:
         raise ValueError(f"`base` must be a number above 1, got {base!r}")
     return 1.0 if base is None else math.log(base)

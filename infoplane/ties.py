@@ -277,8 +277,8 @@ def dithered(values: Array, mass: Mass, rng: np.random.Generator, name: str) -> 
     for j, column in enumerate(result.T if repeated else ()):
         if widths[j] == 0 and repeated_rows(column[:, None]) and _dense(column, np.spacing(np.abs(column))):
             raise DegenerateSampleError(
-                f"column {j} of `{name}` has ties because float64 resolves no more than "
-                f"{np.spacing(np.abs(column).max()):.3g} at its offset, where noise would be rounded away too: "
+                f"column {j} of `{name}` has ties as float64 resolves no more than "
+                f"{np.spacing(np.abs(column).max()):.3g} at its offset, where noise is rounded away too: "
                 f"subtract the offset first, as by `{name} - {name}[0]`, which is exact"
             )
     if repeated:

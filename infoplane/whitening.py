@@ -123,7 +123,8 @@ def _of_line(column: Array, mass: Mass, name: str) -> Whitening:
         raise DegenerateSampleError(
             f"`{name}` must vary by more than rounding, got a standard deviation of "
             f"{_in_units(spread, exponent)} at values of {_in_units(abs(mean) + abs(first), exponent)}, "
-            f"which float64 does not resolve: subtract the offset where it is exact, as by `{name} - {name}[0]`"
+            "which float64 does not resolve: subtract the offset where it is exact, as by "
+            f"`{name} - {name}[0]`"
         )
     one = np.ones(1)
     return Whitening(exponent, mean * one, first * one, spread * one, np.ones((1, 1)), one)

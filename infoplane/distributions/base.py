@@ -67,11 +67,11 @@ class Distribution(ABC):
         Parameters
         ----------
         x : array_like of shape (n,) or (n, d)
-            Points.
+            Points; if d = 1, a number is one.
 
         Returns
         -------
-        ndarray of shape (n,)
+        ndarray of shape (n,), or () for a number
             log f(x).
 
         Raises
@@ -79,7 +79,29 @@ class Distribution(ABC):
         ValueError, TypeError
             If `x` has another shape, or does not hold finite real numbers.
         """
+        if self.d == 1 and np.ndim(x) == 0:
+            return self._log_density(self._points(np.reshape(x, 1))).reshape(())
         return self._log_density(self._points(x))
+
+    def pdf(self, x: ArrayLike) -> Array:
+        """Density f, in inverse units of x to the power d; 0 outside the support.
+
+        Parameters
+        ----------
+        x : array_like of shape (n,) or (n, d)
+            Points; if d = 1, a number is one.
+
+        Returns
+        -------
+        ndarray of shape (n,), or () for a number
+            f(x).
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `logpdf`.
+        """
+        return np.asarray(np.exp(self.logpdf(x)))
 
     def score(self, x: ArrayLike) -> Array:
         """Score s = ∇ log f, the derivative to be had at each single point; nan where f = 0.

@@ -115,6 +115,10 @@ class KDE:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("bandwidth", "rtol"):
+            value = getattr(self, name)
+            if not (value is None or isinstance(value, int | float | np.number)):
+                raise TypeError(f"`{name}` must be a positive number, got {value!r}")
         if self.bandwidth is not None and not (math.isfinite(self.bandwidth) and self.bandwidth > 0):
             raise ValueError(f"`bandwidth` must be a positive number, got {self.bandwidth!r}")
         if self.max_points < 1:
