@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from infoplane.errors import DegenerateSampleError, warn
 from infoplane.estimate import Estimate
-from infoplane.estimators import BestEntropy, Estimator, Gaussian
+from infoplane.estimators import BestEntropy, Bound, Estimator, Gaussian
 from infoplane.estimators.base import EntropyFit, least_rows
 from infoplane.estimators.copula import normal_scores
 from infoplane.estimators.copula_information import conditional_copula_information, copula_information
@@ -19,6 +21,8 @@ from infoplane.kernels.linear_algebra import on_one_blas_thread
 from infoplane.methods import TRUSTED_DIMENSIONS, estimator_of, unit_of
 from infoplane.progress import shown
 from infoplane.sample import Sample, as_array
+
+Ties = Literal["raise", "dither"]
 
 # Ranks of n rows resolve log n less this for each pair of variables; some of it before, accuracy is lost.
 _UNRESOLVED, _COARSE = 2.6, 3.5
@@ -35,6 +39,8 @@ def mutual_information(
     *,
     method: str | Estimator = "auto",
     base: float | None = None,
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
     progress: bool = False,
 ) -> Estimate:
     """Mutual information I(X; Y) = E log f(X, Y)/(f(X) f(Y)) = H(X) + H(Y) − H(X, Y), in nats.
@@ -55,6 +61,10 @@ def mutual_information(
         estimated by it.
     base : float, optional
         Unit: e (None) for nats, 2 for bits, 10 for hartleys.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `entropy`; the same noise then enters into all terms.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
     progress : bool, default False
         Show stages that take long, as in `entropy`.
 
@@ -109,7 +119,7 @@ def mutual_information(
     True
     """
     with shown(progress):
-        pair = _paired(method, x=x, y=y)
+        pair = _paired(method, base, ties, rng, x=x, y=y)
         fit = _mutual_information(method, *pair)
         return _estimate(fit, pair, base)
 
@@ -121,6 +131,8 @@ def conditional_entropy(
     given: ArrayLike,
     method: str | Estimator = "auto",
     base: float | None = None,
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
     progress: bool = False,
 ) -> Estimate:
     """Conditional entropy H(X | Y) = H(X, Y) − H(Y) = H(X) − I(X; Y), in nats.
@@ -138,6 +150,10 @@ def conditional_entropy(
         `mutual_information`, with others the difference of two entropies.
     base : float, optional
         Unit: e (None) for nats, 2 for bits, 10 for hartleys.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `entropy`; the same noise then enters into all terms.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
     progress : bool, default False
         Show stages that take long, as in `entropy`.
 
@@ -174,7 +190,7 @@ def conditional_entropy(
     True
     """
     with shown(progress):
-        pair = _paired(method, x=x, given=given)
+        pair = _paired(method, base, ties, rng, x=x, given=given)
         if method in ("auto", "ksg"):
             fit = _mutual_information(method, *pair)
             shared = EntropyFit(fit.value, fit.standard_error, fit.influence)
@@ -193,6 +209,8 @@ def conditional_mutual_information(
     given: ArrayLike,
     method: str | Estimator = "auto",
     base: float | None = None,
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
     progress: bool = False,
 ) -> Estimate:
     """Conditional mutual information I(X; Y | Z) = H(X, Z) + H(Y, Z) − H(X, Y, Z) − H(Z), in nats.
@@ -214,6 +232,10 @@ def conditional_mutual_information(
         raises it towards four entropies of normal scores where they are higher by more than noise.
     base : float, optional
         Unit: e (None) for nats, 2 for bits, 10 for hartleys.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `entropy`; the same noise then enters into all terms.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
     progress : bool, default False
         Show stages that take long, as in `entropy`.
 
@@ -254,7 +276,7 @@ def conditional_mutual_information(
     True
     """
     with shown(progress):
-        triple = _paired(method, x=x, y=y, given=given)
+        triple = _paired(method, base, ties, rng, x=x, y=y, given=given)
         one, other, condition = triple
         if method in ("auto", "ksg"):
             scores = [normal_scores(sample.values) for sample in triple]
@@ -314,8 +336,20 @@ def _warn_of_curves(collapsed: float, rows: int) -> None:
         )
 
 
-def _paired(method: str | Estimator, **arrays: ArrayLike) -> tuple[Sample, ...]:
-    """Validate samples of the same rows, together and each on its own."""
+def _paired(
+    method: str | Estimator,
+    base: float | None,
+    ties: Ties,
+    rng: np.random.Generator | int | None,
+    **arrays: ArrayLike,
+) -> tuple[Sample, ...]:
+    """Validate options and samples of the same rows, together and each on its own."""
+    unit_of(base)
+    estimator = None if method in ("auto", "ksg") else _named(method)
+    if isinstance(estimator, Bound):
+        raise ValueError(
+            "`method` must give estimates of entropy, got a bound, whose difference bounds nothing"
+        )
     values = {name: as_array(array, name=name) for name, array in arrays.items()}
     rows = [len(array) for array in values.values()]
     if len(set(rows)) > 1:
@@ -324,14 +358,17 @@ def _paired(method: str | Estimator, **arrays: ArrayLike) -> tuple[Sample, ...]:
             f"{', '.join(names[:-1])} and {names[-1]} must have the same number of rows (observations), "
             f"got {' and '.join(map(str, rows))}"
         )
-    samples = tuple(Sample.of(array, name=name) for name, array in values.items())
-    estimator = None if method in ("auto", "ksg") else _named(method)
+    # One source of noise for all, which are not alike where they are given the same seed.
+    source = None if rng is None else np.random.default_rng(rng)
+    samples = tuple(Sample.of(x, name=name, ties=ties, rng=source) for name, x in values.items())
     joint = _joint(*samples)
     if estimator is None:
         joint.require_rows(least_rows(joint.d), str(method))
     if not isinstance(estimator, Gaussian):
         for sample in (*samples, joint):
-            sample.require_distinct_rows(str(method) if estimator is None else estimator.name)
+            # Ranks bear the few ties in a column that chance makes; estimators look for themselves.
+            name = str(method) if estimator is None else estimator.name
+            sample.require_distinct_rows(name, bears=sample.n)
     if method == "auto" and joint.d > TRUSTED_DIMENSIONS:
         warn(
             f"in d = {joint.d} > {TRUSTED_DIMENSIONS} dimensions taken together no method here resolves "
@@ -344,12 +381,13 @@ def _paired(method: str | Estimator, **arrays: ArrayLike) -> tuple[Sample, ...]:
 def _joint(*samples: Sample) -> Sample:
     names = [sample.name for sample in samples]
     try:
-        return Sample.of(np.hstack([sample.values for sample in samples]), name=" and ".join(names))
+        joint = Sample.of(np.hstack([sample.values for sample in samples]), name=" and ".join(names))
     except DegenerateSampleError as error:
         # Each sample has passed on its own.
         raise DegenerateSampleError(
             f"{error}; a column of one sample is a linear function of others, and shared information infinite"
         ) from error
+    return replace(joint, widths=np.concatenate([sample.widths for sample in samples]))
 
 
 def _named(method: str | Estimator) -> Estimator:

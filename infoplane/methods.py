@@ -139,7 +139,11 @@ def unit_of(base: float | None) -> float:
     ------
     ValueError
         If it is not above 1.
+    TypeError
+        If it is no number.
     """
+    if base is not None and not isinstance(base, int | float | np.number):
+        raise TypeError(f"`base` must be a number above 1, got {base!r}")
     if base is not None and not 1 < base < math.inf:
         raise ValueError(f"`base` must be a number above 1, got {base!r}")
     return 1.0 if base is None else math.log(base)
@@ -246,14 +250,16 @@ def point_estimate(
     h, shannon = entropy_estimate(method, sample)
     trace, fisher = trace_estimate(method, sample)
     shared = shared_covariance(shannon, fisher)
-    influences = np.column_stack([shannon.influence, fisher.influence]) if correlated else None
+    # Relative to tr J, as squares of data in large or small units leave the range of float64.
+    size = float(trace)
+    influences = np.column_stack([shannon.influence, fisher.influence / size]) if correlated else None
     if influences is not None and np.isfinite(influences).all():
         added = (long_run_covariance(influences) - influences.T @ influences / sample.n) / sample.n
         # No less than for independent rows: what the lags take away may be their noise.
         more_h, more_j = np.maximum(np.diag(added), 0.0)
         h = h.with_standard_error(math.hypot(h.standard_error, math.sqrt(more_h)))
-        trace = trace.with_standard_error(math.hypot(trace.standard_error, math.sqrt(more_j)))
-        shared += float(added[0, 1])
+        trace = trace.with_standard_error(math.hypot(trace.standard_error, size * math.sqrt(more_j)))
+        shared += size * float(added[0, 1])
     return FisherShannonPoint.from_estimates(h, fisher.matrix, trace, covariance=shared)
 
 
@@ -307,7 +313,8 @@ def extrapolated_bias(quantity: str, value: float, halves: list[float], d: int) 
     Parameters
     ----------
     quantity : {"entropy", "fisher"}
-        H, where r = 2/d as for nearest neighbours, or tr J, where r = 1/5 as at a kink, the slowest met.
+        H, where r = 2/d as for nearest neighbours, but 2/3 at most, as of spacings across edges; or tr J,
+        where r = 1/5 as at a kink, the slowest met.
     value : float
         From all rows.
     halves : list of float
@@ -315,5 +322,5 @@ def extrapolated_bias(quantity: str, value: float, halves: list[float], d: int) 
     d : int
         Number of dimensions.
     """
-    rate = 2 / d if quantity == "entropy" else _FISHER_RATE
+    rate = 2 / max(d, 3) if quantity == "entropy" else _FISHER_RATE
     return (float(np.mean(halves)) - value) / (2**rate - 1)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from infoplane.errors import DegenerateSampleError
 from infoplane.lazy import lazy
 from infoplane.mass import Mass
-from infoplane.ties import dithered, require_fine, resolution, tie_report, well_apart
+from infoplane.ties import alike_by_chance, dithered, require_fine, resolution, tie_report, well_apart
 from infoplane.whitening import Whitening
 
 Array = NDArray[np.float64]
@@ -76,7 +76,8 @@ def as_array(x: ArrayLike, *, name: str = "x") -> Array:
     """
     require_in_memory(x, name=name)
     if np.ma.is_masked(x):
-        raise TypeError(f"`{name}` has masked values: drop those rows first (`{name}.compressed()`)")
+        dropped = f"{name}.compressed()" if np.ndim(x) == 1 else f"np.ma.compress_rows({name})"
+        raise TypeError(f"`{name}` has masked values: drop those rows first (`{dropped}`)")
     try:
         array = np.asarray(x)
     except Exception as error:  # whatever a foreign object's conversion raises
@@ -255,6 +256,22 @@ class Sample:
         return self.whitening.matrix
 
     @lazy
+    def metric(self) -> Array:
+        """M with tr J = `trace_unit` · tr(M J_z), of entries of the order of one or less.
+
+        Influences on tr J are found in this unit: J may be in range where their squares are not.
+        """
+        relative, _ = self.whitening.relative_matrix
+        with np.errstate(under="ignore"):
+            return relative.T @ relative
+
+    @lazy
+    def trace_unit(self) -> float:
+        """A power of two of the order of tr J, in inverse squared units of the data."""
+        with np.errstate(over="ignore", under="ignore"):
+            return float(np.ldexp(1.0, 2 * self.whitening.relative_matrix[1]))
+
+    @lazy
     def log_volume(self) -> float:
         """log √det S, S the sample covariance."""
         return self.whitening.log_volume
@@ -342,7 +359,9 @@ class Sample:
                 "but assumes normality"
             )
 
-    def require_distinct_rows(self, method: str, *, weights: bool = False, counts: bool = False) -> None:
+    def require_distinct_rows(
+        self, method: str, *, weights: bool = False, counts: bool = False, bears: int = 1
+    ) -> None:
         """Refuse ties, which no density has and to which distances react violently, and unexpected weights.
 
         Parameters
@@ -351,6 +370,8 @@ class Sample:
             The method's name, for the message.
         weights, counts : bool, default False
             Whether the method takes weights, and rows that were seen several times.
+        bears : int, default 1
+            How many values of one variable may be equal by chance, as in single precision, without harm.
 
         Raises
         ------
@@ -369,7 +390,7 @@ class Sample:
                 f"method {method!r} takes no `weights`; methods 'gaussian', 'kde', 'spacing' and "
                 "'logspline' (d = 1) do"
             )
-        if self._tie_report is not None:
+        if self._tie_report is not None and not 1 < self._alike_by_chance <= bears:
             raise DegenerateSampleError(
                 f"`{self.name}` {self._tie_report}: a sample with ties has no density for method {method!r}. "
                 'If the data are rounded, ties="dither" with an `rng` resolves them by noise as wide as the '
@@ -419,6 +440,14 @@ class Sample:
             widths[j] = width.max()
             require_fine(column, widths[j], self.mass, f"column {j} of `{self.name}`")
         return float(np.linalg.norm(widths[:, None] * self.whitener, 2))
+
+    @lazy
+    def _alike_by_chance(self) -> int:
+        if self.d > 1 or not self.mass.alike:
+            return 0
+        # Values that coincide only once they are centred do not by chance.
+        coinciding = [np.count_nonzero(np.diff(x) == 0) for x in (self.ordered, np.sort(self.whitened[:, 0]))]
+        return alike_by_chance(self.ordered) if coinciding[0] == coinciding[1] else 0
 
     @lazy
     def _tie_report(self) -> str | None:

@@ -20,9 +20,15 @@ _ROUNDING = 8.0
 _FINEST = 64.0
 # Steps above this share of the spread leave too little of the density to be estimated.
 _COARSEST = 0.5
+# Share of numbers that could lie between the places of a lattice, from which it is one and not the format.
+_FINER_SHARE = 0.1
 # In two and more dimensions a few tied values in a column are chance (data kept in single precision);
 # above this share of tied rows the column is discrete and the joint density does not exist.
 _DISCRETE_SHARE = 0.1
+# On a line ties of single precision are chance below this share of the rows. The share is the last place over
+# the mean spacing: rounding moves a value by a hundredth of a spacing at most, and a spacing over several
+# points, which is all that methods look at, by less.
+_TIED_BY_CHANCE = 0.02
 
 
 def repeated_rows(values: Array) -> int:
@@ -138,7 +144,7 @@ def lattice_step(column: Array, precision: float = float(np.finfo(np.float64).ep
 
 
 def resolution(column: Array) -> Array | None:
-    """Width of the interval that each number stands for: a lattice step, or its spacing in single precision.
+    """Width of the interval that each number stands for: a lattice step, or its spacing in a short format.
 
     Parameters
     ----------
@@ -151,20 +157,52 @@ def resolution(column: Array) -> Array | None:
         None if the numbers lie on no lattice, so that their ties are not due to rounding.
     """
     step = lattice_step(column)
-    with np.errstate(over="ignore"):
-        single = column.astype(np.float32)
-    if not np.array_equal(single, column):
+    for kind in (np.float16, np.float32):
+        with np.errstate(over="ignore"):
+            short = column.astype(kind)
+        if np.array_equal(short, column):
+            break
+    else:
         return None if step is None else np.full(column.size, step)
-    # Every number in single precision is a multiple of the smallest one's last place; that is no lattice.
-    width = np.spacing(np.abs(single)).astype(np.float64)
+    width = np.spacing(np.abs(short)).astype(np.float64)
+    # Every number in a short format is a multiple of the smallest one's last place. That is no lattice unless
+    # many numbers could lie between its places.
     if step is None or step <= width.max():
-        step = lattice_step(column, float(np.finfo(np.float32).eps))
+        between = step is not None and np.mean(width < step) > _FINER_SHARE
+        step = step if between else lattice_step(column, float(np.finfo(kind).eps))
     if step is not None:
         return np.full(column.size, step)
-    # Ties by chance come with some sixteen times as many near ones, of up to eight places.
-    order = np.argsort(column)
-    places = np.diff(column[order]) / width[order][:-1]
-    return width if np.count_nonzero(places == 0) <= np.count_nonzero((places > 0) & (places < 9)) else None
+    return width if _ties_have_neighbors(np.sort(column), kind) or _dense(column, width) else None
+
+
+def _dense(column: Array, width: Array) -> bool:
+    """Whether most of the values that differ are neighbours, a few of their last places apart."""
+    distinct, first = np.unique(column, return_index=True)
+    return bool(np.mean(np.diff(distinct) < 9 * width[first][:-1]) > 0.5)
+
+
+def alike_by_chance(ordered: Array) -> int:
+    """Largest number of equal values among ones in single precision that tie by chance; 0 if they do not.
+
+    Parameters
+    ----------
+    ordered : ndarray of shape (n,)
+        Values of one variable in ascending order.
+    """
+    with np.errstate(over="ignore"):
+        single = ordered.astype(np.float32)
+    if not np.array_equal(single, ordered):
+        return 0
+    tied = np.count_nonzero(ordered[1:] == ordered[:-1])
+    if tied > _TIED_BY_CHANCE * ordered.size or not _ties_have_neighbors(ordered):
+        return 0
+    return int(np.diff(np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1], True])).max())
+
+
+def _ties_have_neighbors(ordered: Array, kind: type[np.floating] = np.float32) -> bool:
+    """Whether numbers in a short format tie by chance: sixteen times as many are 1 to 8 places apart."""
+    places = np.diff(ordered) / np.spacing(np.abs(ordered[:-1]).astype(kind))
+    return int(np.count_nonzero(places == 0)) <= int(np.count_nonzero((places > 0) & (places < 9)))
 
 
 def require_fine(column: Array, step: float, mass: Mass, name: str) -> None:
@@ -236,6 +274,13 @@ def dithered(values: Array, mass: Mass, rng: np.random.Generator, name: str) -> 
         result[:, j] += width * rng.uniform(-0.5, 0.5, column.size)
         widths[j] = width.max()
     repeated = repeated_rows(result)
+    for j, column in enumerate(result.T if repeated else ()):
+        if widths[j] == 0 and repeated_rows(column[:, None]) and _dense(column, np.spacing(np.abs(column))):
+            raise DegenerateSampleError(
+                f"column {j} of `{name}` has ties as float64 resolves no more than "
+                f"{np.spacing(np.abs(column).max()):.3g} at its offset, where noise is rounded away too: "
+                f"subtract the offset first, as by `{name} - {name}[0]`, which is exact"
+            )
     if repeated:
         raise DegenerateSampleError(
             f"`{name}` has {repeated} repeated rows among {len(values)} that lie on no lattice, as rounded "

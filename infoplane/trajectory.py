@@ -47,13 +47,17 @@ class Trajectory(Sequence[FisherShannonPoint]):
     def __getitem__(self, index: int) -> FisherShannonPoint: ...
 
     @overload
-    def __getitem__(self, index: slice) -> Trajectory: ...
+    def __getitem__(self, index: slice | Sequence[int] | NDArray[Any]) -> Trajectory: ...
 
-    def __getitem__(self, index: int | slice) -> FisherShannonPoint | Trajectory:
-        if isinstance(index, slice):
-            labels = None if self.index is None else self.index[index]
-            return Trajectory(self.points[index], self.starts[index], self.width, labels)
-        return self.points[index]
+    def __getitem__(
+        self, index: int | slice | Sequence[int] | NDArray[Any]
+    ) -> FisherShannonPoint | Trajectory:
+        if isinstance(index, int | np.integer):
+            return self.points[index]
+        # Numbers of windows and masks of them choose as they do from an array.
+        chosen = np.arange(len(self))[index if isinstance(index, slice) else np.asarray(index)]
+        labels = None if self.index is None else self.index[chosen]
+        return Trajectory(tuple(self.points[i] for i in chosen), self.starts[chosen], self.width, labels)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -102,7 +106,8 @@ class Trajectory(Sequence[FisherShannonPoint]):
         return pandas.DataFrame(self.columns(), index=self.index)
 
     def __repr__(self) -> str:
-        return f"Trajectory({len(self)} windows of {self.width} rows, d={self.points[0].d})"
+        dimensions = f", d={self.points[0].d}" if self.points else ""
+        return f"Trajectory({len(self)} windows of {self.width} rows{dimensions})"
 
 
 def windows(

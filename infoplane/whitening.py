@@ -90,8 +90,20 @@ class Whitening:
     def matrix(self) -> Array:
         """The linear map W in z = (x − center) W."""
         with np.errstate(over="ignore", under="ignore"):
-            unscaled = (self.rotation.T * self.stretch) / self.spread[:, None]
-            return np.asarray(np.ldexp(unscaled, -self.exponent[:, None]))
+            return np.asarray(np.ldexp(self._unscaled, -self.exponent[:, None]))
+
+    @property
+    def relative_matrix(self) -> tuple[Array, int]:
+        """W/2^p, with the power of two that leaves its largest entry in [1, 2), and p."""
+        largest = np.frexp(np.abs(self._unscaled).max(axis=1))[1] - self.exponent
+        power = int(largest.max()) - 1
+        with np.errstate(under="ignore"):
+            return np.asarray(np.ldexp(self._unscaled, -self.exponent[:, None] - power)), power
+
+    @property
+    def _unscaled(self) -> Array:
+        """W but for the powers of two in its rows."""
+        return np.asarray((self.rotation.T * self.stretch) / self.spread[:, None])
 
     @property
     def log_volume(self) -> float:
@@ -108,7 +120,12 @@ def _of_line(column: Array, mass: Mass, name: str) -> Whitening:
     spread = math.sqrt(max(second - first**2, 0.0) * n / (n - 1))
     # The data themselves are known to half a unit in the last place of their largest entry.
     if spread <= 32 * np.finfo(float).eps * math.ldexp(1.0, int(power[0] - exponent[0])):
-        raise _dependent(name, 0, 1)
+        raise DegenerateSampleError(
+            f"`{name}` must vary by more than rounding, got a standard deviation of "
+            f"{_in_units(spread, exponent)} at values of {_in_units(abs(mean) + abs(first), exponent)}, "
+            "which float64 does not resolve: subtract the offset where it is exact, as by "
+            f"`{name} - {name}[0]`"
+        )
     one = np.ones(1)
     return Whitening(exponent, mean * one, first * one, spread * one, np.ones((1, 1)), one)
 
@@ -144,6 +161,11 @@ def _scaled(values: Array, exponent: NDArray[np.intc]) -> Array:
     if np.abs(exponent).max() > _LARGEST_POWER:
         return np.asarray(np.ldexp(values, -exponent))
     return values * np.ldexp(1.0, -exponent)
+
+
+def _in_units(number: float, exponent: NDArray[np.intc]) -> str:
+    with np.errstate(over="ignore", under="ignore"):
+        return f"{np.ldexp(number, int(exponent[0])):.3g}"
 
 
 def _dependent(name: str, rank: int, d: int) -> DegenerateSampleError:

@@ -41,8 +41,8 @@ def compiled(call, d, folder):
 @pytest.mark.parametrize(
     ("call", "d", "own", "helpers"),
     [
-        ("infoplane.entropy(x)", 1, 4, 3),
-        ("infoplane.entropy(x)", 2, 4, 1),
+        ("infoplane.entropy(x)", 1, 5, 3),
+        ("infoplane.entropy(x)", 2, 5, 1),
         pytest.param("infoplane.fisher_trace(x)", 1, 4, 14, marks=pytest.mark.slow),
         pytest.param("infoplane.score(x)", 2, 2, 4, marks=pytest.mark.slow),
         pytest.param("infoplane.entropy(x, method='kde')", 2, 6, 7, marks=pytest.mark.slow),

@@ -490,3 +490,26 @@ def test_distributions_can_be_pickled_and_shown(name):
     again = pickle.loads(pickle.dumps(x))
     np.testing.assert_array_equal(again.logpdf(x.sample(3, 0)), x.logpdf(x.sample(3, 0)))
     assert type(x).__name__ in repr(x) or "convolution" in repr(x)
+
+
+def test_the_density_is_that_of_its_logarithm_also_at_a_number():
+    x = Normal(1.0, 2.0)
+    np.testing.assert_allclose(x.pdf([1.0, 3.0]), stats.norm(1, 2).pdf([1.0, 3.0]), rtol=1e-14)
+    assert x.pdf(3.0) == pytest.approx(stats.norm(1, 2).pdf(3.0), rel=1e-14)
+    assert x.logpdf(3.0).shape == ()
+    assert Uniform().pdf([-1.0, 0.5]).tolist() == [0.0, 1.0]
+    with pytest.raises(ValueError, match="must have shape"):
+        MultivariateNormal([0, 0], np.eye(2)).logpdf(0.0)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e200])
+def test_fisher_information_out_of_range_is_called_that(scale):
+    for law in (Normal(0, scale), Laplace(0, scale)):
+        with pytest.raises(OverflowError, match="outside the range of float64"):
+            law.fisher_trace()
+    assert Uniform(0, scale).fisher_trace() == math.inf
+
+
+def test_arguments_of_a_multivariate_t_in_the_wrong_order_are_told():
+    with pytest.raises(TypeError, match="`df` must be a number, after `loc` and `shape`"):
+        MultivariateT(3, [0, 0], np.eye(2))

@@ -7,8 +7,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infoplane import KDE, KNN, DegenerateSampleError
+from infoplane import (
+    KDE,
+    KNN,
+    DegenerateSampleError,
+    conditional_entropy,
+    conditional_mutual_information,
+    entropy,
+    fisher_trace,
+    mutual_information,
+)
 from infoplane.estimators.spacing import Spacing
+from infoplane.inequalities import (
+    chain_rule,
+    cramer_rao,
+    de_bruijn,
+    entropy_power_inequality,
+    nonnegative_information,
+    stam,
+    superadditivity,
+)
 from infoplane.sample import Sample
 from infoplane.ties import lattice_step, resolution
 
@@ -184,3 +202,112 @@ def test_counts_and_dithering_exclude_each_other():
 def test_the_refusal_of_ties_names_dithering():
     with pytest.raises(DegenerateSampleError, match=r'repeated rows.*ties="dither" with an `rng`'):
         Sample.of(np.round(X, 1)).require_distinct_rows("knn")
+
+
+# --- Ties by chance ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["auto", "knn", "kde", "logspline", "bound"])
+def test_the_few_ties_of_single_precision_change_nothing(method):
+    """5 of 20,000 rows; the allowed difference is a hundredth of the standard error of H and of tr J."""
+    x = np.random.default_rng(1).standard_normal(20_000)
+    single = x.astype(np.float32)
+    assert len(np.unique(single)) == 19_995
+    for measure in (entropy, fisher_trace):
+        exact = measure(x, method=method)
+        assert measure(single, method=method) == pytest.approx(float(exact), abs=0.01 * exact.standard_error)
+
+
+def test_ties_that_are_not_by_chance_or_harm_a_method_are_still_refused():
+    x = np.random.default_rng(1).standard_normal(20_000)
+    single = x.astype(np.float32)
+    for tied, method in (
+        (np.r_[x, x[:5]], "auto"),  # double precision
+        (np.r_[single[:200], single[:1]], "auto"),  # a row given twice, without near ones
+        (np.round(x[:1000], 4).astype(np.float32), "auto"),  # few, but on a lattice
+        (single, KNN(k=1)),  # the nearest neighbour lies at distance zero
+        (single, Spacing(m=1)),
+    ):
+        with pytest.raises(DegenerateSampleError, match="repeated rows"):
+            entropy(tied, method=method)
+
+
+def test_information_is_measured_of_single_precision():
+    x, noise = np.random.default_rng(0).standard_normal((2, 20_000)).astype(np.float32)
+    y = 0.8 * x + np.float32(0.6) * noise
+    truth = -0.5 * math.log(1 - 0.64)
+    for i in (mutual_information(x, y), nonnegative_information(np.column_stack([x, y]), [0])):
+        assert abs(i - truth) < 4 * i.standard_error
+    h = conditional_entropy(y, given=x)
+    assert abs(h - (1.4189385 + math.log(0.6))) < 4 * h.standard_error
+    assert abs(stam(x)) < 4 * stam(x).standard_error
+
+
+def test_rounded_data_are_dithered_by_whatever_takes_samples():
+    """Rounded to a tenth of their spread, which costs no more than a standard error or two (n = 1000)."""
+    x, noise, z = np.round(np.random.default_rng(0).standard_normal((3, 1000)), 1)
+    y, keep = np.round(0.8 * x + 0.6 * noise, 1), {"ties": "dither", "rng": 0}
+    with pytest.raises(DegenerateSampleError, match='ties="dither"'):
+        mutual_information(x, y)
+    i = mutual_information(x, y, **keep)
+    assert abs(i + 0.5 * math.log(1 - 0.64)) < 4 * i.standard_error
+    h = conditional_entropy(y, given=x, **keep)
+    assert abs(h - (1.4189385 + math.log(0.6))) < 4 * h.standard_error
+    i = conditional_mutual_information(x, y, given=z, **keep)
+    assert abs(i + 0.5 * math.log(1 - 0.64)) < 4 * i.standard_error
+    both = np.column_stack([x, y])
+    for residual in (
+        stam(x, **keep),
+        cramer_rao(x, **keep),
+        entropy_power_inequality(x, noise, **keep),
+        chain_rule(both, [0], **keep),
+        de_bruijn(x, method="gaussian", **keep),
+    ):
+        assert abs(residual) < 4 * residual.standard_error + 0.05
+    expected = 0.64  # of two normal variables of this correlation, ρ²
+    residual = superadditivity(both, [0], **keep)
+    assert abs(residual - expected) < 4 * residual.standard_error
+    with pytest.raises(ValueError, match="must come with an `rng`"):
+        stam(x, ties="dither")
+
+
+def test_the_same_seed_gives_each_variable_noise_of_its_own():
+    x = np.round(np.random.default_rng(0).standard_normal(1000), 1)
+    # The same variable twice: with the same noise its columns would be linearly dependent.
+    assert mutual_information(x, x, ties="dither", rng=0) > 2
+
+
+# --- Formats ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [300, 3000])
+def test_half_precision_is_dithered_at_its_own_spacing(n):
+    """Ten bits lie within a hundredth of the spread; tolerance 0.05 standard errors and δ²J/24 below 1e-6."""
+    x = np.random.default_rng(n).standard_normal(n)
+    half = x.astype(np.float16)
+    widths = np.spacing(np.abs(half)).astype(float)
+    np.testing.assert_array_equal(resolution(half.astype(float)), widths)
+    exact = entropy(x)
+    assert entropy(half, ties="dither", rng=0) == pytest.approx(float(exact), abs=0.2 * exact.standard_error)
+
+
+def test_whole_numbers_that_half_precision_holds_are_a_lattice_of_ones():
+    x = np.rint(300 * np.abs(np.random.default_rng(0).standard_normal(3000)))
+    assert (resolution(x) == 1).all()
+
+
+def test_a_lattice_that_is_the_rounding_at_an_offset_is_told_to_be_shifted():
+    """1e12, where float64 resolves 1e-4: values a nanosecond clock gives. The advice has to work."""
+    x = np.random.default_rng(0).standard_normal(20_000)
+    far = x + 1e12
+    with pytest.raises(DegenerateSampleError, match=r"resolves no more than 0.000122 .* `x - x\[0\]`"):
+        entropy(far, ties="dither", rng=0)
+    exact = entropy(x)
+    h = entropy(far - far[0], ties="dither", rng=0)
+    assert h == pytest.approx(float(exact), abs=0.1 * exact.standard_error)
+
+
+def test_a_spread_below_the_rounding_at_an_offset_is_called_that():
+    x = np.random.default_rng(0).standard_normal(1000) + 1e15
+    with pytest.raises(DegenerateSampleError, match=r"`x` must vary by more than rounding, .* of 1e\+15"):
+        entropy(x)

@@ -7,7 +7,14 @@ import pickle
 import numpy as np
 import pytest
 
-from infoplane import Estimate, FisherShannonPoint, entropy, fisher_trace
+from infoplane import (
+    Estimate,
+    FisherShannonPoint,
+    entropy,
+    fisher_shannon,
+    fisher_trace,
+    mutual_information,
+)
 from infoplane.estimate import power_of_entropy
 from infoplane.limits import one_sided_reach
 from infoplane.sample import Sample
@@ -130,7 +137,7 @@ def test_a_pickle_does_not_carry_the_sample_of_a_bias_not_asked_for():
     estimate = entropy(np.random.default_rng(0).standard_normal(10_000))
     data = pickle.dumps(estimate)
     assert len(data) < 1000
-    with pytest.raises(ValueError, match="ask the estimate itself before it is pickled"):
+    with pytest.raises(ValueError, match="stayed behind when the estimate was pickled"):
         pickle.loads(data).interval(method="conservative")
 
 
@@ -192,3 +199,29 @@ def test_the_product_of_bounds_bounds_nothing():
     product = FisherShannonPoint.from_estimates(above, np.eye(2), below).product
     assert product.bound is None
     assert math.isnan(product.standard_error)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+def test_copies_keep_a_bias_that_was_not_asked_for(duplicate):
+    x = np.random.default_rng(0).standard_normal(100)
+    assert duplicate(entropy(x)).bias == entropy(x).bias
+    point = duplicate(fisher_shannon(x))
+    assert math.isfinite(point.product.bias)
+    assert point.entropy.interval(method="conservative")[0] < point.entropy.interval()[0]
+
+
+def test_the_message_gives_the_reason_for_which_a_bias_is_unknown():
+    x, y = np.random.default_rng(0).standard_normal((2, 100))
+    left = pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(entropy(x)))))
+    assert math.isnan(left.bias)
+    with pytest.raises(ValueError, match="stayed behind"):
+        left.interval(method="conservative")
+    with pytest.raises(ValueError, match="nothing tells of this one"):
+        mutual_information(x, y).interval(method="conservative")
+
+
+def test_a_negative_standard_error_is_refused():
+    estimate = Estimate(1.0, standard_error=0.1, method="m", n=9, d=1)
+    with pytest.raises(ValueError, match="`standard_error` must not be negative, got -3"):
+        estimate.with_standard_error(-3)
+    assert math.isnan(estimate.with_standard_error(math.nan).standard_error)

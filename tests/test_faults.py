@@ -21,6 +21,7 @@ from infoplane import (
     fisher_information,
     fisher_shannon,
     fisher_trace,
+    mutual_information,
     score,
     windows,
 )
@@ -211,3 +212,15 @@ def test_numpy_error_state_is_left_alone():
     fisher_shannon(X, method=KDE())
     fisher_shannon(X3, method=KNN())
     assert np.geterr() == before
+
+
+def test_options_that_are_no_numbers_are_refused_before_anything_is_computed():
+    for measure in (lambda base: entropy(X, base=base), lambda base: mutual_information(X, X, base=base)):
+        with pytest.raises(TypeError, match="`base` must be a number above 1, got '2'"):
+            measure("2")
+    with pytest.raises(ValueError, match="`base` must be a number above 1"):
+        mutual_information(X, X, base=0.5)  # else an error of X, which determines itself
+    with pytest.raises(TypeError, match="`rtol` must be a positive number, got 'a'"):
+        entropy(X3, method="kde", rtol="a")
+    with pytest.raises(TypeError, match="`bandwidth` must be a positive number"):
+        KDE(bandwidth="a")

@@ -353,3 +353,30 @@ def test_errors_say_what_was_demanded():
         information_chain_rule(Product(x, x, x), [0], [1])
     with pytest.raises(NotImplementedError, match="no closed form for the sum"):
         costa(made.MultivariateT([0, 0], np.eye(2), 4))
+
+
+def test_bounds_have_no_residual():
+    x = np.random.default_rng(0).standard_normal((50, 2))
+    for residual in (stam, cramer_rao, maximum_entropy):
+        with pytest.raises(ValueError, match='must give estimates for a residual, got "bound"'):
+            residual(x, method="bound")
+    for law in (nonnegative_information, chain_rule):
+        with pytest.raises(ValueError, match="must give estimates of entropy, got a bound"):
+            law(x, [0], method="bound")
+
+
+@pytest.mark.parametrize("law", [nonnegative_information, chain_rule, superadditivity, projection])
+def test_columns_that_are_no_sequence_are_refused(law):
+    x = MultivariateNormal([0, 0], [[1, 0.5], [0.5, 1]])
+    for joint in (x, x.sample(50, 0)):
+        with pytest.raises(
+            TypeError, match=r"`columns` must be whole numbers in a sequence such as \[0\], got 0"
+        ):
+            law(joint, 0)
+    with pytest.raises(TypeError, match="`columns` must be whole numbers in a sequence"):
+        x.marginal(1)
+
+
+def test_the_chain_rule_of_information_needs_three_columns():
+    with pytest.raises(ValueError, match="must have at least three columns, one each of A, B and C, got 2"):
+        information_chain_rule(np.random.default_rng(0).standard_normal((50, 2)), [0], [1])

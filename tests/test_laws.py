@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from infoplane import entropy, entropy_power, fisher_information, fisher_shannon, fisher_trace, score
+from infoplane.inequalities import blachman_stam, data_processing
 
 seeds = st.integers(0, 2**32 - 1)
 METHODS = ["gaussian", "knn", "kde"]
@@ -157,3 +158,48 @@ def test_base_two_gives_bits():
     nats, bits = entropy(x), entropy(x, base=2)
     assert bits == pytest.approx(nats / np.log(2))
     assert bits.standard_error == pytest.approx(nats.standard_error / np.log(2))
+
+
+ALL_METHODS = [
+    *((method, d) for method in ("gaussian", "knn", "kde", "bound") for d in (1, 2)),
+    ("logspline", 1),
+    ("stack", 2),
+]
+
+
+@pytest.mark.parametrize(("method", "d"), ALL_METHODS)
+@settings(max_examples=5)
+@given(least=st.integers(-498, 498), apart=st.integers(0, 490))
+@example(least=498, apart=0)
+@example(least=-498, apart=0)
+@example(least=-332, apart=490)
+def test_standard_errors_scale_with_the_estimates_from_1e_minus_150_to_1e150(method, d, least, apart):
+    x = np.random.default_rng(1).standard_t(6, (80, 2))[:, :d]
+    # Powers of two, the same for each column or not.
+    exponents = np.array([min(least + apart, 498), least][-d:])
+    scaled, reference = _trace_at(method, x, exponents), _trace_at(method, x, exponents - exponents.min())
+    unit = np.ldexp(1.0, -int(exponents.min()))
+    assert float(scaled[0]) / unit / unit == pytest.approx(float(reference[0]), rel=1e-9)
+    assert scaled[0].standard_error / unit / unit == pytest.approx(reference[0].standard_error, rel=1e-9)
+    assert 0 < scaled[0].standard_error < np.inf
+    assert scaled[1] == pytest.approx(reference[1], rel=1e-9)
+
+
+def _trace_at(method, x, exponents):
+    """tr J with its error, and the correlation of N and tr J as the error of their product shows it."""
+    y = np.ldexp(x, exponents)
+    if method in ("logspline", "stack"):
+        j = fisher_trace(y, method=method)
+        return j, j.standard_error / j
+    if method == "bound":
+        j = fisher_trace(y, method=method)
+        return j, j.skewness
+    point = fisher_shannon(y, method=method)
+    return point.fisher_trace, point.product.standard_error / point.product
+
+
+def test_residuals_of_inequalities_keep_their_errors_at_any_scale():
+    x, y = np.random.default_rng(0).standard_normal((2, 200))
+    for law in (blachman_stam, data_processing):
+        one, other = law(x, y, method="gaussian"), law(1e100 * x, 1e100 * y, method="gaussian")
+        assert other.standard_error == pytest.approx(one.standard_error, rel=1e-9)

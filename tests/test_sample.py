@@ -125,3 +125,15 @@ def test_rows_that_float64_cannot_tell_apart_beside_a_huge_one_are_refused():
 def test_the_radial_order_ignores_affine_maps():
     order = Sample.of(X).radial_order
     np.testing.assert_array_equal(Sample.of(X @ [[1.0, 2.0], [-0.5, 3.0]] - 7).radial_order, order)
+
+
+@pytest.mark.parametrize("shape", [(20,), (10, 2)])
+def test_masked_rows_are_dropped_as_the_message_says(shape):
+    x = np.ma.masked_less(np.random.default_rng(0).uniform(size=shape), 0.1)
+    x[0] = np.ma.masked
+    with pytest.raises(TypeError, match="drop those rows first") as raised:
+        as_array(x)
+    advised = {"x.compressed()": x.compressed, "np.ma.compress_rows(x)": lambda: np.ma.compress_rows(x)}
+    kept = as_array(advised[str(raised.value).split("`")[-2]]())
+    whole = ~np.ma.getmaskarray(x).reshape(len(x), -1).any(axis=1)
+    np.testing.assert_array_equal(kept, np.asarray(x).reshape(len(x), -1)[whole])

@@ -237,3 +237,24 @@ def test_a_constant_and_a_factor_move_a_trajectory_as_they_move_a_sample():
 def test_bad_options_are_errors(options, message):
     with pytest.raises(ValueError, match=message):
         windows(np.random.default_rng(13).standard_normal(300), **options)
+
+
+@pytest.mark.parametrize("scale", [2.0**332, 2.0**-332])  # 1e±100
+def test_windows_of_data_in_large_or_small_units_keep_their_errors(scale):
+    x = np.random.default_rng(0).standard_normal(400)
+    one, other = windows(x, 200, method="gaussian"), windows(scale * x, 200, method="gaussian")
+    for place, scaled in zip(one, other, strict=True):
+        relative = place.fisher_trace.standard_error / place.fisher_trace
+        assert scaled.fisher_trace.standard_error / scaled.fisher_trace == pytest.approx(relative, rel=1e-9)
+        assert scaled.product.standard_error == pytest.approx(place.product.standard_error, rel=1e-9)
+
+
+def test_windows_are_chosen_by_numbers_and_masks():
+    trajectory = windows(np.random.default_rng(0).standard_normal(500), 100, method="gaussian")
+    mask = np.array([True, False, True, False, True])
+    for index in (mask, [0, 2, 4], np.array([0, 2, 4]), slice(None, None, 2)):
+        chosen = trajectory[index]
+        assert chosen.points == trajectory.points[::2]
+        assert chosen.starts.tolist() == [0, 200, 400]
+    assert trajectory[np.int64(-1)] is trajectory.points[-1]
+    assert repr(trajectory[0:0]) == "Trajectory(0 windows of 100 rows)"

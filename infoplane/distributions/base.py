@@ -67,11 +67,11 @@ class Distribution(ABC):
         Parameters
         ----------
         x : array_like of shape (n,) or (n, d)
-            Points.
+            Points; if d = 1, a number is one.
 
         Returns
         -------
-        ndarray of shape (n,)
+        ndarray of shape (n,), or () for a number
             log f(x).
 
         Raises
@@ -79,7 +79,29 @@ class Distribution(ABC):
         ValueError, TypeError
             If `x` has another shape, or does not hold finite real numbers.
         """
+        if self.d == 1 and np.ndim(x) == 0:
+            return self._log_density(self._points(np.reshape(x, 1))).reshape(())
         return self._log_density(self._points(x))
+
+    def pdf(self, x: ArrayLike) -> Array:
+        """Density f, in inverse units of x to the power d; 0 outside the support.
+
+        Parameters
+        ----------
+        x : array_like of shape (n,) or (n, d)
+            Points; if d = 1, a number is one.
+
+        Returns
+        -------
+        ndarray of shape (n,), or () for a number
+            f(x).
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `logpdf`.
+        """
+        return np.asarray(np.exp(self.logpdf(x)))
 
     def score(self, x: ArrayLike) -> Array:
         """Score s = ∇ log f, the derivative to be had at each single point; nan where f = 0.
@@ -153,7 +175,7 @@ class Distribution(ABC):
         NotImplementedError
             If there is no closed form, as for linear mixtures of coordinates that are not normal.
         """
-        chosen = [operator.index(column) for column in columns]
+        chosen = indices_of(columns, "columns")
         if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(range(self.d)):
             raise ValueError(f"`columns` must be different numbers from 0 to {self.d - 1}, got {chosen}")
         return self if chosen == [*range(self.d)] else self._marginal(chosen)
@@ -426,3 +448,26 @@ def scatter(matrix: ArrayLike, name: str, *, several: bool = False) -> Array:
     if not (values[..., 0] > values[..., -1] / _WORST_CONDITION**1.5).all():
         raise ValueError(f"`{name}` must be positive definite, got eigenvalues {values.tolist()}")
     return np.asarray((s + turned) / 2, dtype=np.float64)
+
+
+def indices_of(columns: Iterable[int], name: str) -> list[int]:
+    """Numbers of columns, as a list.
+
+    Parameters
+    ----------
+    columns : iterable of int
+        They.
+    name : str
+        How the message calls the argument.
+
+    Raises
+    ------
+    TypeError
+        If it is no iterable of whole numbers.
+    """
+    try:
+        return [operator.index(column) for column in columns]
+    except TypeError as error:
+        raise TypeError(
+            f"`{name}` must be whole numbers in a sequence such as [0], got {columns!r}"
+        ) from error

@@ -73,7 +73,13 @@ class LocationScale(Distribution):
         return self._standard_entropy() + math.log(self.scale)
 
     def _fisher(self) -> Array:
-        return np.array([[self._standard_fisher() / self.scale**2]])
+        standard = self._standard_fisher()
+        with np.errstate(over="ignore", under="ignore"):
+            fisher = float(np.float64(standard) / self.scale / self.scale)
+        # What is infinite is the law's own; what became so is not.
+        if (math.isinf(fisher) and math.isfinite(standard)) or fisher == 0 != standard:
+            raise OverflowError(f"the Fisher information of {self!r} is outside the range of float64")
+        return np.array([[fisher]])
 
     def _field(self, x: Array) -> tuple[Array, Array]:
         # Far out powers overflow, and at edges logarithms are infinite: no harm where f = 0.

@@ -94,6 +94,8 @@ class MultivariateT(Distribution):
     """
 
     def __init__(self, loc: ArrayLike, shape: ArrayLike, df: float) -> None:
+        if not isinstance(df, int | float | np.number):
+            raise TypeError(f"`df` must be a number, after `loc` and `shape`, got {df!r}")
         if not 0 < df < math.inf:
             raise ValueError(f"`df` must be positive and finite, got {df!r}")
         self.shape, self.df = scatter(shape, "shape"), float(df)

@@ -106,6 +106,46 @@ class FisherFit(_Influential):
     skewness: float = 0.0
 
 
+def fisher_fit(
+    sample: Sample,
+    whitened: Array,
+    standard_error: float,
+    influences: Array | Ascending,
+    *,
+    bound: Literal["upper", "lower"] | None = None,
+    skewness: float = 0.0,
+) -> FisherFit:
+    """Carry a Fisher information with the error of its trace to original units, in one place.
+
+    Parameters
+    ----------
+    sample : Sample
+        The data.
+    whitened : ndarray of shape (d, d)
+        J for whitened data.
+    standard_error : float
+        That of tr(M J), M the metric of the sample: what squares, squares numbers of the order of one.
+    influences : ndarray of shape (n,) or Ascending
+        Those on tr(M J).
+    bound : {"upper", "lower"}, optional
+        That the value is a bound.
+    skewness : float, default 0
+        Of the terms whose mean a bound is.
+
+    Raises
+    ------
+    OverflowError
+        If J leaves the range of float64.
+    """
+    matrix, unit = sample.matrix_from_whitened(whitened), sample.trace_unit
+    if isinstance(influences, Ascending):
+        compute = influences.compute
+        carried: Array | Ascending = Ascending(sample, lambda: unit * compute())
+    else:
+        carried = unit * influences
+    return FisherFit(matrix, unit * standard_error, carried, bound, skewness)
+
+
 @runtime_checkable
 class Estimator(Protocol):
     """A family of estimators with its options: a frozen dataclass with these four members."""
@@ -143,12 +183,17 @@ def covariance(first: Array, second: Array) -> float:
     first, second : ndarray of shape (n,)
         Influences, NaN at rows that were not evaluated.
     """
-    both = first * second
-    shared = np.isfinite(both)
+    shared = np.isfinite(first) & np.isfinite(second)
     if not shared.any():
         return 0.0
     rows = int(np.isfinite(first).sum()) * int(np.isfinite(second).sum())
-    return float(np.mean(both[shared])) * int(shared.sum()) / rows
+    one, other = first[shared], second[shared]
+    # Units that are out of all proportion to each other leave the range only with the result.
+    sizes = float(np.abs(one).max()), float(np.abs(other).max())
+    if 0.0 in sizes:
+        return 0.0
+    mean = float(np.mean((one / sizes[0]) * (other / sizes[1])))
+    return mean * sizes[0] * sizes[1] * one.size / rows
 
 
 def shared_covariance(first: EntropyFit | FisherFit, second: EntropyFit | FisherFit) -> float:

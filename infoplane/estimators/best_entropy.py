@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import combinations
 
+import numpy as np
+
+from infoplane.errors import DegenerateSampleError
 from infoplane.estimators.base import EntropyFit, Estimator
 from infoplane.estimators.copula import Copula
 from infoplane.estimators.cross_entropy import CrossEntropy
@@ -19,6 +23,8 @@ from infoplane.sample import Sample
 _ROWS_OF_ROTATION = 2
 # Nats below log n up to which ranks show a dependence.
 _UNRESOLVED = 3.0
+# Rows whose ranks coincide, in √n, from which they pull the copula's estimate down by more than its error.
+_COINCIDING = 1.5
 # Dimensions from which clusters cost neighbours more than a mixture, given these rows for each entry of a
 # covariance; in fewer the mixture is never the lowest, and costs more than all others.
 _MIXTURE_FROM = 8
@@ -90,12 +96,23 @@ class BestEntropy(EntropyOnly):
         ----------
         sample : Sample
             At least max(5d, 20) distinct rows.
+
+        Raises
+        ------
+        DegenerateSampleError
+            If no candidate can be had, for the reason of the first.
         """
-        candidates, fits = self.candidates(sample), []
+        candidates, fits, reasons = self.candidates(sample), [], []
         with stage("estimators of entropy", len(candidates)) as advance:
             for estimator in candidates:
-                fits.append((estimator, estimator.entropy(sample)))
+                try:
+                    fits.append((estimator, estimator.entropy(sample)))
+                except DegenerateSampleError as error:
+                    # Ranks of almost dependent columns coincide, where the rows themselves have a density.
+                    reasons.append(error)
                 advance(1)
+        if not fits:
+            raise reasons[0]
         resolved = [pair for pair in fits if pair[0] != Copula() or _resolved_by_ranks(sample, pair[1])]
         return min(resolved, key=lambda pair: pair[1].value)
 
@@ -117,4 +134,23 @@ def _resolved_by_ranks(sample: Sample, fit: EntropyFit) -> bool:
     scores fall on a grid, and the estimate far too low.
     """
     marginals = sum(float(spacing_terms(column)[0].mean()) for column in sample.values.T)
-    return marginals - fit.value < math.log(sample.n) - _UNRESOLVED
+    if marginals - fit.value >= math.log(sample.n) - _UNRESOLVED:
+        return False
+    return _coincidences(sample) < _COINCIDING * math.sqrt(sample.n)
+
+
+def _coincidences(sample: Sample) -> int:
+    """Rows whose ranks in two columns are the same, or the reverse: of the pair of columns with the most.
+
+    Their normal scores lie on a line, which has no area: neighbours along it are nearer than those beside it
+    once they are more than some √n, and of a density there they tell nothing.
+    """
+    places, n = np.empty((sample.d, sample.n), dtype=np.intp), sample.n
+    for place, column in zip(places, sample.values.T, strict=True):
+        place[np.argsort(column)] = np.arange(n)
+    counts = [
+        int(np.count_nonzero(one == (other if same else n - 1 - other)))
+        for one, other in combinations(places, 2)
+        for same in (True, False)
+    ]
+    return max(counts)

@@ -11,7 +11,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from infoplane.estimators.base import Array, EntropyFit, FisherFit, bound_terms
+from infoplane.estimators.base import Array, EntropyFit, FisherFit, bound_terms, fisher_fit
 from infoplane.estimators.density_stack import DensityStack, likeliest_weights, mean_log_density
 from infoplane.estimators.independent_score import IndependentScore
 from infoplane.estimators.kernel_exponential import KernelScore
@@ -132,20 +132,20 @@ class Bound:
         rows, z, rng = shuffled_rows(sample, self.name, self.max_points, self.seed)
         n, d = z.shape
         models = bounding_models(d) if self.models is None else self.models
-        metric = sample.whitener.T @ sample.whitener
         terms, whitened = np.empty(n), np.zeros((d, d))
         for held, blind in _crossed(z, self.folds, lambda fitting: Ensemble.fit(models, fitting, rng)):
             weights = _chosen_weights([_inner_fields(fit, z[part]) for part, fit in blind])
             v = _mean_field([fit for _, fit in blind], weights, z[held])
             whitened -= (2 * v.jacobian.sum(axis=0) + v.score.T @ v.score) / n
-            terms[held] = bound_terms(v.score, v.jacobian, np.eye(d), metric)
+            terms[held] = bound_terms(v.score, v.jacobian, np.eye(d), sample.metric)
         if np.linalg.eigvalsh(whitened)[0] <= 0:
             raise ValueError(
                 f"`{sample.name}` must have more rows for a positive lower bound of the Fisher information "
                 f"in d = {d}, got {sample.n}"
             )
-        return FisherFit(
-            sample.matrix_from_whitened(whitened),
+        return fisher_fit(
+            sample,
+            whitened,
             *_error_and_influence(terms, rows, sample.n),
             bound="lower",
             skewness=skewness(terms),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import digamma
 
-from infoplane.estimators.base import Array, EntropyFit, FisherFit
+from infoplane.estimators.base import Array, EntropyFit, FisherFit, fisher_fit
 from infoplane.sample import Sample
 
 
@@ -72,10 +72,10 @@ class Gaussian:
         sample : Sample
             At least d + 3 rows.
         """
-        matrix = sample.matrix_from_whitened(sample.covariance_shrinkage * np.eye(sample.d))
-        score = self.score(sample, None)
-        _, error, influence = sample.mass.average(-np.einsum("ij,ij->i", score, score))
-        return FisherFit(matrix, error, influence)
+        shrinkage, z = sample.covariance_shrinkage, sample.whitened
+        squares = shrinkage**2 * np.einsum("ij,ij->i", z @ sample.metric, z)
+        _, error, influence = sample.mass.average(-squares)
+        return fisher_fit(sample, shrinkage * np.eye(sample.d), error, influence)
 
     def score(self, sample: Sample, points: Array | None) -> Array:
         """Score −Ĵ(x − μ̂) of the fitted normal distribution; sample points are not left out.

@@ -19,6 +19,7 @@ from infoplane.estimators.base import (
     bound_terms,
     debiased,
     evenly,
+    fisher_fit,
     least_rows,
 )
 from infoplane.estimators.grid_kernels import GridKernels
@@ -116,6 +117,10 @@ class KDE:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("bandwidth", "rtol"):
+            value = getattr(self, name)
+            if not (value is None or isinstance(value, int | float | np.number)):
+                raise TypeError(f"`{name}` must be a positive number, got {value!r}")
         if self.bandwidth is not None and not (math.isfinite(self.bandwidth) and self.bandwidth > 0):
             raise ValueError(f"`bandwidth` must be a positive number, got {self.bandwidth!r}")
         if self.max_points < 1:
@@ -174,9 +179,8 @@ class KDE:
         correction, whitened = _rayleigh(field, sample.mass.share[rows])
         if coarser is not None:
             whitened = _extrapolated(whitened, _rayleigh(coarser, sample.mass.share)[1])
-        matrix = sample.matrix_from_whitened(sample.covariance_shrinkage * admissible(whitened))
         _, error, influence = _trace_average(sample, rows, field, correction)
-        return FisherFit(matrix, error, influence)
+        return fisher_fit(sample, sample.covariance_shrinkage * admissible(whitened), error, influence)
 
     def score(self, sample: Sample, points: Array | None) -> Array:
         """Score in original units, with the same linear correction as the Fisher information.
@@ -213,7 +217,7 @@ class KDE:
 
     def _check(self, sample: Sample) -> None:
         sample.require_rows(least_rows(sample.d), self.name)
-        sample.require_distinct_rows(self.name, weights=True, counts=True)
+        sample.require_distinct_rows(self.name, weights=True, counts=True, bears=sample.n)
 
     def _line(self, sample: Sample) -> LineKernels:
         return LineKernels(
@@ -295,9 +299,8 @@ class KDE:
 
 
 def _trace_average(sample: Sample, rows: NDArray[np.intp], field: ScoreField, correction: Array) -> Average:
-    """Mean of the terms of the trace at some rows, in original units."""
-    metric = sample.whitener.T @ sample.whitener
-    return sample.mass.average(bound_terms(field.score, field.jacobian, correction, metric), rows)
+    """Mean of the terms of the trace at some rows, in the unit of the sample."""
+    return sample.mass.average(bound_terms(field.score, field.jacobian, correction, sample.metric), rows)
 
 
 def _score_reference(n: float, d: int) -> float:

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma, polygamma
 
-from infoplane.estimators.base import Array, EntropyFit, FisherFit, admissible, evenly, least_rows
+from infoplane.estimators.base import (
+    Array,
+    EntropyFit,
+    FisherFit,
+    admissible,
+    evenly,
+    fisher_fit,
+    least_rows,
+)
 from infoplane.estimators.nearest_balls import ball_variance, log_ball_volume, normal_bias
 from infoplane.kernels.jit import over_rows
 from infoplane.kernels.neighbors import Neighbors, kth_distances, line_shifts
@@ -99,7 +107,7 @@ class KNN:
         n, d = sample.n, sample.d
         k = self.k or (10 if d == 1 else 3)
         sample.require_rows(max(least_rows(d), k + 2), self.name)
-        sample.require_distinct_rows(self.name)
+        sample.require_distinct_rows(self.name, bears=k)
         distance = kth_distances(sample.whitened, k)[:, 0]
         terms = digamma(n) - digamma(k) + log_ball_volume(d) + d * np.log(distance)
         value = float(terms.mean()) + sample.log_volume
@@ -121,23 +129,21 @@ class KNN:
         """
         n, d = sample.n, sample.d
         sample.require_rows(max(least_rows(d), (self.k_score or 0) + 2), self.name)
-        sample.require_distinct_rows(self.name)
+        sample.require_distinct_rows(self.name, bears=self._k_score(n // _BLOCKS, d))
         order = sample.radial_order
         rows = evenly(order, self.max_points)
         whitened = admissible(self._whitened_fisher(sample.whitened, rows, self._k_score(n, d)))
-        matrix = sample.matrix_from_whitened(sample.covariance_shrinkage * whitened)
         # Blocks drawn from the radial order do not depend on the order or the coordinates of the rows.
         shuffled = order[np.random.default_rng(self.seed).permutation(n)]
         blocks = np.array_split(shuffled, min(max(n // least_rows(d), 2), _BLOCKS))
-        metric = sample.whitener.T @ sample.whitener
-        traces = np.array([np.sum(metric * self._block_fisher(sample, block)) for block in blocks])
+        traces = np.array([np.sum(sample.metric * self._block_fisher(sample, block)) for block in blocks])
         influence = np.empty(n)
         for block, trace in zip(blocks, traces, strict=True):
             # Constant on a block, and scaled so that its covariance with the influences of another
             # estimate is that of the block means.
             influence[block] = (trace - traces.mean()) * n / (len(blocks) - 1)
         error = float(traces.std(ddof=1)) / math.sqrt(len(blocks))
-        return FisherFit(matrix, error, influence)
+        return fisher_fit(sample, sample.covariance_shrinkage * whitened, error, influence)
 
     def score(self, sample: Sample, points: Array | None) -> Array:
         """Calibrated mean-shift score in original units.
@@ -150,7 +156,7 @@ class KNN:
             Whitened points; None for the sample's own, each left out of its own neighbourhood.
         """
         sample.require_rows(max(least_rows(sample.d), (self.k_score or 0) + 2), self.name)
-        sample.require_distinct_rows(self.name)
+        sample.require_distinct_rows(self.name, bears=self._k_score(sample.n, sample.d))
         z, k = sample.whitened, self._k_score(sample.n, sample.d)
         rows = evenly(sample.radial_order, self.max_points)
         own, _ = _mean_shift(z, z[rows], k, leave_out=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infoplane.errors import warn
-from infoplane.estimators.base import Array, Ascending, EntropyFit, FisherFit, least_rows
+from infoplane.estimators.base import Array, Ascending, EntropyFit, FisherFit, fisher_fit, least_rows
 from infoplane.estimators.edges import infinite_at_an_edge
 from infoplane.estimators.robust_units import (
     FAR,
@@ -150,10 +150,9 @@ class LogSpline:
             warn(_rising(sample.name, rise / value, error / value))
         # What a little more resolution has still added, a little more yet may add.
         error = math.hypot(error, rise)
-        matrix = sample.matrix_from_whitened(np.array([[value]]))
-        back = float(matrix[0, 0]) / value
-        influences = Ascending(sample, lambda: back * bound.deviations())
-        return FisherFit(matrix, back * error, influences)
+        metric = float(sample.metric[0, 0])
+        influences = Ascending(sample, lambda: metric * bound.deviations())
+        return fisher_fit(sample, np.array([[value]]), metric * error, influences)
 
     def score(self, sample: Sample, points: Array | None) -> Array:
         """Score in original units; between and beyond clusters that of the nearest cluster's end.
@@ -183,7 +182,7 @@ class LogSpline:
                 f"`{sample.name}` must have at least {least_rows(1)} distinct rows for method {self.name!r}, "
                 f"got {sample.n}"
             )
-        sample.require_distinct_rows(self.name, weights=True, counts=True)
+        sample.require_distinct_rows(self.name, weights=True, counts=True, bears=sample.n)
         # Both quantities need it, and the plane needs both.
         return sample.once(self, lambda: self._fitted(sample))
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import digamma, polygamma
 
 from infoplane.errors import DegenerateSampleError
 from infoplane.estimators.base import Array, Ascending, EntropyFit, least_rows
 from infoplane.estimators.entropy_only import EntropyOnly
-from infoplane.kernels.spacings import log_spacings, moments_of_log_spacings
+from infoplane.kernels.spacings import gaps_apart, log_spacings, moments_of_log_spacings
 from infoplane.sample import Sample
 
 # Binary exponents of data whose differences stay in range, down to the last place of the largest.
 _MODERATE = 900
+# A gap parts two clusters if it exceeds this times the spacing of this order, or of ½ log n, on either side:
+# one of a uniform density does so with probability 6e-6 at order six, and with a seventh of that an order.
+_GAP, _BESIDE_GAP = 3.0, 6
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,13 @@ class Spacing(EntropyOnly):
     H = (1/n) Σ [log(x₍hi₎ − x₍lo₎) − ψ(o_i)] + ψ(n + 1). For a uniform density the mean of the logarithm
     of a spacing of order o is ψ(o) − ψ(n + 1), so the estimate is unbiased there, ends included.
 
+    No spacing reaches across a gap that parts the sample: one that exceeds three times the spacings of order
+    q next to it, on both sides. Each of the K clusters then has ends of its own and an m of its own, and
+    ψ(n + 1) becomes ψ(n) + 1/n_c for the n_c points of a cluster, K/n in the mean, which leaves uniform
+    densities on K intervals unbiased: p log p of a share p of n has the estimate p̂(ψ(n_c) − ψ(n)).
+    With q = 6, or ½ log n if that is more, a gap of a smooth density passes for one in 5·10⁻⁶ of all cases
+    or fewer, and so costs less than a tenth of a standard error.
+
     With weights of sum 1, H = Σ w_i [log(x₍hi₎ − x₍lo₎) − log W_i + log(o_i/n) − ψ(o_i) + ψ(n + 1) + c_i],
     W_i the weight between the ends of the spacing, which count by half. Where weights scatter within a
     spacing, with relative variance v, W_i exceeds its mean by v/o_i, as it holds w_i itself, and log W_i
@@ -35,15 +47,19 @@ class Spacing(EntropyOnly):
     Parameters
     ----------
     m : int, optional
-        Half the order of the spacings; by default the larger of 2 and n^{1/3}/2.5, rounded.
+        Half the order of the spacings; by default the larger of 2 and n^{1/3}/2.5, rounded, and so for each
+        cluster. In clusters of 2m points or fewer it is lower.
 
     Notes
     -----
     Cost O(n log n), bounded by one sort of the values, which takes three quarters of the time at n = 10⁶;
     influences of the rows need a sort of row numbers too, if they are asked for. The bias comes from the
-    change of the density within a spacing and is below the standard error for the default m, which makes the
-    estimate nearly efficient: its standard error exceeds sd(log f)/√n by what the noise of the spacings adds,
-    1/(3·2m) of variance in the limit. Do not use it in two or more dimensions (see `Copula`), nor on rounded
+    change of the density within a spacing. With the default m it is below the standard error for smooth
+    densities, and for clusters of fifteen points or more that lie well apart; clusters that overlap a little
+    need more: 20 normal ones five standard deviations apart are measured 0.09, 0.03 and 0.003 nats too high
+    at n = 300, 1000 and 10⁴ (two, 1 and 0.3 standard errors). The default is nearly efficient: the standard
+    error exceeds sd(log f)/√n by what the noise of the spacings adds, 1/(3·2m) of variance in the limit. Do
+    not use it in two or more dimensions (see `Copula`), nor on rounded
     data: ties are refused, and so are `counts`. Weights should change little within a spacing, as a smooth
     function of x does.
 
@@ -89,12 +105,12 @@ class Spacing(EntropyOnly):
                 'method="knn" takes several'
             )
         sample.require_rows(max(least_rows(1), 2 * (self.m or 0) + 1), self.name)
-        sample.require_distinct_rows(self.name, weights=True)
+        sample.require_distinct_rows(self.name, weights=True, bears=self.m or _default_m(sample.n))
         return self._plain(sample) if sample.mass.alike else self._weighted(sample)
 
     def _plain(self, sample: Sample) -> EntropyFit:
         """From the moments of the terms, which are kept nowhere unless they are asked for."""
-        line = _Line(sample.ordered, self.m)
+        line = _line(sample.ordered, self.m)
         value, variance = line.moments()
         of_density = max(variance - line.noise, 0.0)
         error = math.sqrt((of_density + line.mean_variance) / sample.n)
@@ -142,36 +158,129 @@ def spacing_terms(
         If more than m points coincide, so that a spacing is zero.
     """
     order = np.argsort(x)
-    line = _Line(x[order], m)
+    line = _line(x[order], m)
     if not line.is_resolved:
         raise DegenerateSampleError(
             f"`{name}` repeats a value more than {line.m} times: a sample with ties has no density"
         )
     ordered, noise = line.terms(), line.noise
     if share is not None:
-        n, orders = x.size, _by_order(np.arange(line.m, 2 * line.m + 1.0), x.size)
-        within = _within(share[order], line.m)
-        scatter = _within(share[order] ** 2, line.m) / within**2 - 1 / orders  # v/o
-        ordered -= np.log(within) - np.log(orders / n) - scatter / 2
-        noise = float(share[order] @ _by_order(line.noises, n))
+        orders, within = line.orders, line.within(share[order])
+        scatter = line.within(share[order] ** 2) / within**2 - 1 / orders  # v/o
+        ordered -= np.log(within) - np.log(orders / x.size) - scatter / 2
+        noise = float(share[order] @ polygamma(1, orders))
     terms = np.empty(x.size)
     terms[order] = ordered
     return terms, noise, line.mean_variance
 
 
-class _Line:
-    """Points in ascending order, and −log f at each from the spacing about it."""
+def _line(ordered: Array, m: int | None) -> _Line | _Clusters:
+    """Points in ascending order, in one piece or in several."""
+    # Differences of the data as given lose no digit; an exact power of two keeps 1e±300 in range.
+    exponent = int(np.frexp(max(abs(ordered[0]), abs(ordered[-1])))[1])
+    unit = 0.0
+    if abs(exponent) > _MODERATE:
+        ordered, unit = np.ldexp(ordered, -exponent), exponent * math.log(2)
+    beside = max(_BESIDE_GAP, round(math.log(ordered.size) / 2))
+    apart = np.empty(max(ordered.size - 2 * beside - 1, 0), dtype=np.bool_)
+    gaps_apart(ordered, beside, _GAP, apart)
+    if apart.any():
+        clusters = _Clusters(ordered, m, unit, np.flatnonzero(apart) + beside + 1)
+        # A lattice with many rows on each of its places is no set of clusters.
+        if clusters.is_resolved:
+            return clusters
+    return _Line(ordered, m, unit)
 
-    def __init__(self, ordered: Array, m: int | None) -> None:
+
+def _default_m(n: int) -> int:
+    return max(2, round(n ** (1 / 3) / 2.5))
+
+
+class _Clusters:
+    """Points in ascending order that gaps part, and −log f at each from the spacing about it on its side.
+
+    Parameters
+    ----------
+    ordered : ndarray of shape (n,)
+        The points.
+    m : int or None
+        Half the order of spacings.
+    unit : float
+        Logarithm of the unit of the points.
+    starts : ndarray of shape (k,)
+        Where clusters begin, but for the first; each has three points or more.
+    """
+
+    def __init__(self, ordered: Array, m: int | None, unit: float, starts: NDArray[np.intp]) -> None:
+        n = ordered.size
+        self.m = m or _default_m(n)
+        self._bounds = np.r_[0, starts, n]
+        self._sizes = np.diff(self._bounds)
+        wanted = [self.m if m else _default_m(int(size)) for size in self._sizes]
+        self._m = np.minimum(wanted, (self._sizes - 1) // 2)
+        reach, place = np.repeat(self._m, self._sizes), np.arange(n)
+        low = np.maximum(place - reach, np.repeat(self._bounds[:-1], self._sizes))
+        high = np.minimum(place + reach, np.repeat(self._bounds[1:] - 1, self._sizes))
+        self.orders = high - low
+        self._spacings = ordered[high] - ordered[low]
+        self._offset = unit + float(digamma(n))
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether no spacing is zero."""
+        return bool((self._spacings > 0).all())
+
+    @property
+    def noise(self) -> float:
+        """Mean over the points of the variance that its spacing adds to a term."""
+        return float(self._of_orders(lambda orders: polygamma(1, orders)).mean())
+
+    @property
+    def mean_variance(self) -> float:
+        """What the spacings add to n times the variance of the mean of the terms."""
+        rows = np.bincount(self._m, weights=self._sizes)
+        present = np.flatnonzero(rows)
+        return float(rows[present] @ [_mean_variance(2 * int(m)) for m in present]) / self.orders.size
+
+    def terms(self, shift: float = 0.0) -> Array:
+        """Terms at all points, moved by a number."""
+        of_cluster = np.repeat(1 / self._sizes, self._sizes)
+        return np.log(self._spacings) - self._of_orders(digamma) + of_cluster + (self._offset + shift)
+
+    def moments(self) -> tuple[float, float]:
+        """Mean of the terms, and their variance about it with n − 1 for the number."""
+        terms = self.terms()
+        return float(terms.mean()), float(terms.var(ddof=1))
+
+    def within(self, masses: Array) -> Array:
+        """Sums of masses within the spacings, of which the ends count by half."""
+        parts = zip(self._bounds[:-1], self._bounds[1:], self._m, strict=True)
+        return np.concatenate([_within(masses[start:stop], int(m)) for start, stop, m in parts])
+
+    def _of_orders(self, function: Callable[[NDArray[np.intp]], Array]) -> Array:
+        """A function of the orders at all points, evaluated once an order."""
+        return function(np.arange(1, int(self.orders.max()) + 1))[self.orders - 1]
+
+
+class _Line:
+    """Points in ascending order without gaps, and −log f at each from the spacing about it.
+
+    Parameters
+    ----------
+    ordered : ndarray of shape (n,)
+        The points.
+    m : int or None
+        Half the order of spacings.
+    unit : float
+        Logarithm of the unit of the points.
+    """
+
+    def __init__(self, ordered: Array, m: int | None, unit: float) -> None:
         self.n = ordered.size
-        self.m = m or max(2, round(self.n ** (1 / 3) / 2.5))
-        # Differences of the data as given lose no digit; an exact power of two keeps 1e±300 in range.
-        exponent = int(np.frexp(max(abs(ordered[0]), abs(ordered[-1])))[1])
-        scaled = abs(exponent) > _MODERATE
-        self._ordered = np.ldexp(ordered, -exponent) if scaled else ordered
+        self.m = m or _default_m(self.n)
+        self._ordered = ordered
         # Only the orders m … 2m occur, rising at one end and falling at the other.
         self._orders = np.arange(self.m, 2 * self.m + 1)
-        unit = exponent * math.log(2) if scaled else 0.0
         self._offsets = digamma(self.n + 1) + unit - digamma(self._orders)
 
     @property
@@ -181,15 +290,19 @@ class _Line:
         return bool(np.all(x[2 * m :] > x[: -2 * m]) and x[m] > x[0] and x[-1] > x[-1 - m])
 
     @property
-    def noises(self) -> Array:
-        """Variances of the logarithms of spacings of the orders m … 2m."""
-        return np.asarray(polygamma(1, self._orders))
+    def orders(self) -> NDArray[np.intp]:
+        """Orders of the spacings at all points."""
+        m = self.m
+        result = np.full(self.n, 2 * m)
+        result[:m], result[self.n - m :] = self._orders[:-1], self._orders[-2::-1]
+        return result
 
     @property
     def noise(self) -> float:
         """Mean over the points of the variance that its spacing adds to a term."""
-        at_ends = 2 * float(self.noises[:-1].sum())
-        return (at_ends + (self.n - 2 * self.m) * float(self.noises[-1])) / self.n
+        noises = polygamma(1, self._orders)
+        at_ends = 2 * float(noises[:-1].sum())
+        return (at_ends + (self.n - 2 * self.m) * float(noises[-1])) / self.n
 
     @property
     def mean_variance(self) -> float:
@@ -215,19 +328,15 @@ class _Line:
         squares += np.square(ends - ends.mean()).sum() + apart**2 * 2 * m * (n - 2 * m) / n
         return float(mean + apart * 2 * m / n), float(squares) / (n - 1)
 
+    def within(self, masses: Array) -> Array:
+        """Sums of masses within the spacings, of which the ends count by half."""
+        return _within(masses, self.m)
+
     def _at_ends(self) -> tuple[Array, Array]:
         x, n, m = self._ordered, self.n, self.m
         low = np.log(x[m : 2 * m] - x[0]) + self._offsets[:-1]
         high = np.log(x[-1] - x[n - 2 * m : n - m]) + self._offsets[-2::-1]
         return low, high
-
-
-def _by_order(values: Array, n: int) -> Array:
-    """Values for the orders m … 2m at the order of each of n spacings."""
-    m = values.size - 1
-    result = np.full(n, values[m])
-    result[:m], result[n - m :] = values[:m], values[m - 1 :: -1]
-    return result
 
 
 def _mean_variance(order: int) -> float:

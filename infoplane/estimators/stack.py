@@ -16,6 +16,7 @@ from infoplane.estimators.base import (
     admissible,
     bound_terms,
     evenly,
+    fisher_fit,
     least_rows,
 )
 from infoplane.estimators.independent_score import IndependentScore
@@ -141,12 +142,11 @@ class Stack:
         transform = joined.frame.transform
         shrinkage = sample.covariance_shrinkage
         whitened = transform @ joined.fisher() @ transform.T
-        matrix = sample.matrix_from_whitened(shrinkage * admissible(whitened / shrinkage))
-        back = sample.whitener @ transform
-        terms = joined.terms(back.T @ back)
+        terms = joined.terms(transform.T @ sample.metric @ transform)
         influence = np.full(sample.n, math.nan)
         influence[joined.rows] = terms - terms.mean()
-        return FisherFit(matrix, float(terms.std(ddof=1)) / math.sqrt(terms.size), influence)
+        error = float(terms.std(ddof=1)) / math.sqrt(terms.size)
+        return fisher_fit(sample, shrinkage * admissible(whitened / shrinkage), error, influence)
 
     def score(self, sample: Sample, points: Array | None) -> Array:
         """Score of the joined field in original units.
@@ -357,7 +357,7 @@ def shuffled_rows(
         For further draws.
     """
     sample.require_rows(least_rows(sample.d), name)
-    sample.require_distinct_rows(name)
+    sample.require_distinct_rows(name, bears=sample.n)
     rng, limit = np.random.default_rng(seed), min(max_points, _JACOBIAN_SIZE // sample.d**2)
     if limit < least_rows(sample.d):
         raise ValueError(

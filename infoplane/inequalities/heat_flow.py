@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from infoplane.estimators import Estimator
-from infoplane.inequalities.subject import Law, Observed, Subject, power, subject_of
+from infoplane.inequalities.subject import Law, Observed, Subject, Ties, power, subject_of
 
 # Gauss–Legendre nodes in t^{1/4}, in which H is smooth even from kinks, cusps and jumps at t = 0 on.
 _NODES = 8
@@ -19,6 +19,7 @@ def de_bruijn(
     *,
     times: tuple[float, float] | None = None,
     method: str | Estimator = "auto",
+    ties: Ties = "raise",
     rng: np.random.Generator | int | None = None,
 ) -> float:
     """De Bruijn's identity dH/dt = ½ tr J along the heat flow X + √t Z, integrated over t, in nats.
@@ -33,8 +34,11 @@ def de_bruijn(
         t₀ and t₁, 0 ≤ t₀ < t₁, in squared units of x; by default N/4 and N, N the entropy power of X.
     method : str or estimator, default "auto"
         How to estimate from a sample, as in `infoplane.fisher_shannon`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
     rng : numpy.random.Generator or int, optional
-        Source of the noise Z that is added to a sample, or its seed; required then, and not used else.
+        Source of the noise Z that is added to a sample (and of noise for "dither"), or its seed; required
+        then, and not used else.
 
     Returns
     -------
@@ -71,7 +75,7 @@ def de_bruijn(
     >>> abs(de_bruijn(kernels)) < 1e-9
     True
     """
-    v = _flowing(x, method, rng)
+    v = _flowing(x, method, ties, rng)
     early, late = _increasing(times or (power(v.entropy, v.d) / 4, power(v.entropy, v.d)), 2)
     nodes, weights = np.polynomial.legendre.leggauss(_NODES)
     low, high = early**0.25, late**0.25
@@ -90,6 +94,7 @@ def costa(
     *,
     times: tuple[float, float, float] | None = None,
     method: str | Estimator = "auto",
+    ties: Ties = "raise",
     rng: np.random.Generator | int | None = None,
 ) -> float:
     """Costa's concavity of entropy power along the heat flow: N(t₁) lies above the chord from t₀ to t₂.
@@ -106,6 +111,8 @@ def costa(
         t₀ < t₁ < t₂ from 0, in squared units of x; by default 0, N and 2N.
     method : str or estimator, default "auto"
         How to estimate from a sample, as in `infoplane.entropy`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
     rng : numpy.random.Generator or int, optional
         As in `de_bruijn`.
 
@@ -133,7 +140,7 @@ def costa(
     >>> costa(Uniform()) > 0.01
     True
     """
-    v = _flowing(x, method, rng)
+    v = _flowing(x, method, ties, rng)
     n = power(v.entropy, v.d)
     points = _increasing(times or (0.0, n, 2 * n), 3)
     entropies = [v.smoothed(t).entropy for t in points]
@@ -144,8 +151,8 @@ def costa(
     return v.residual(1 - sum(below), [(2 / v.d * s, h) for s, h in zip(slopes, entropies, strict=True)])
 
 
-def _flowing(x: Law, method: str | Estimator, rng: np.random.Generator | int | None) -> Subject:
-    v = subject_of(x, method, rng=rng)
+def _flowing(x: Law, method: str | Estimator, ties: Ties, rng: np.random.Generator | int | None) -> Subject:
+    v = subject_of(x, method, ties=ties, rng=rng, flowing=True)
     if isinstance(v, Observed) and rng is None:
         raise ValueError(
             "`rng` must be a generator or a seed for a sample, to which noise is added, got None"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Iterable
 
 import numpy as np
@@ -19,20 +18,35 @@ from infoplane.distributions import (
     MultivariateNormal,
     Product,
 )
-from infoplane.distributions.base import Array
+from infoplane.distributions.base import Array, indices_of
 from infoplane.distributions.quadrature import box_rule
 from infoplane.estimate import Estimate
 from infoplane.estimators import Estimator
-from infoplane.inequalities.subject import Law, Observed, Subject, inverse, root, subject_of
+from infoplane.inequalities.subject import (
+    Law,
+    Observed,
+    Subject,
+    Ties,
+    inverse,
+    root,
+    rows_of,
+    subject_of,
+)
 from infoplane.measures import entropy
-from infoplane.sample import as_array
 
 # Trapezoids over a condition: their step in the least standard deviation of a component in any direction, as
 # within that the conditional entropy changes; and their reach in those of the condition.
 _FINE, _FAR = 0.4, 7.0
 
 
-def nonnegative_information(x: Law, columns: Iterable[int], *, method: str | Estimator = "auto") -> float:
+def nonnegative_information(
+    x: Law,
+    columns: Iterable[int],
+    *,
+    method: str | Estimator = "auto",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> float:
     """Mutual information of two parts, I = H(X₁) + H(X₂) − H(X₁, X₂) ≥ 0, in nats.
 
     Equality: independent parts, and no others.
@@ -45,6 +59,10 @@ def nonnegative_information(x: Law, columns: Iterable[int], *, method: str | Est
         Coordinates of the first part; the others are the second.
     method : str or estimator, default "auto"
         How to estimate from a sample, as in `infoplane.mutual_information`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -72,16 +90,23 @@ def nonnegative_information(x: Law, columns: Iterable[int], *, method: str | Est
     0.510826
     """
     if not isinstance(x, Distribution):
-        rows = as_array(x)
+        rows = rows_of(x, ties=ties, rng=rng)[0]
         first, second = _divided(columns, rows.shape[1])
         return mutual_information(rows[:, first], rows[:, second], method=method)
-    v = subject_of(x, method)
+    v = subject_of(x, method, ties=ties, rng=rng)
     parts = [subject_of(x.marginal(c), method) for c in _divided(columns, x.d)]
     terms = [(1.0, parts[0].entropy), (1.0, parts[1].entropy), (-1.0, v.entropy)]
     return v.residual(math.fsum(slope * h.value for slope, h in terms), terms)
 
 
-def chain_rule(x: Law, columns: Iterable[int], *, method: str | Estimator = "auto") -> float:
+def chain_rule(
+    x: Law,
+    columns: Iterable[int],
+    *,
+    method: str | Estimator = "auto",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> float:
     """Chain rule of entropy, H(X₁, X₂) − H(X₁) − H(X₂ | X₁) = 0, in nats.
 
     Parameters
@@ -92,6 +117,10 @@ def chain_rule(x: Law, columns: Iterable[int], *, method: str | Estimator = "aut
         Coordinates of X₁; the others are X₂.
     method : str or estimator, default "auto"
         How to estimate from a sample, as in `infoplane.conditional_entropy`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -122,10 +151,10 @@ def chain_rule(x: Law, columns: Iterable[int], *, method: str | Estimator = "aut
     """
     if isinstance(x, Distribution):
         first, second = _divided(columns, x.d)
-        v, part = subject_of(x, method), subject_of(x.marginal(first), method)
+        v, part = subject_of(x, method, ties=ties, rng=rng), subject_of(x.marginal(first), method)
         value = v.entropy.value - part.entropy.value - _conditional_entropy(x, first, second)
         return v.residual(value, [(1.0, v.entropy), (-1.0, part.entropy)])
-    rows = as_array(x)
+    rows = rows_of(x, ties=ties, rng=rng)[0]
     first, second = _divided(columns, rows.shape[1])
     plain = method if method != "ksg" else "auto"
     joint, alone = entropy(rows, method=plain), entropy(rows[:, first], method=plain)
@@ -134,7 +163,13 @@ def chain_rule(x: Law, columns: Iterable[int], *, method: str | Estimator = "aut
 
 
 def information_chain_rule(
-    x: Law, first: Iterable[int], second: Iterable[int], *, method: str | Estimator = "auto"
+    x: Law,
+    first: Iterable[int],
+    second: Iterable[int],
+    *,
+    method: str | Estimator = "auto",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
 ) -> float:
     """Chain rule of information, I(A; (B, C)) − I(A; C) − I(A; B | C) = 0, in nats.
 
@@ -146,6 +181,10 @@ def information_chain_rule(
         Coordinates of A and of B; the others are C.
     method : str or estimator, default "auto"
         As in `infoplane.mutual_information`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -176,9 +215,11 @@ def information_chain_rule(
     """
     if isinstance(x, Distribution):
         raise TypeError("`x` must be a sample: of exact entropies the rule is an identity")
-    rows = as_array(x)
+    rows = rows_of(x, ties=ties, rng=rng)[0]
+    if rows.shape[1] < 3:
+        raise ValueError(f"`x` must have at least three columns, one each of A, B and C, got {rows.shape[1]}")
     a, others = _divided(first, rows.shape[1])
-    b = [operator.index(column) for column in second]
+    b = indices_of(second, "second")
     c = [column for column in others if column not in b]
     if not b or not set(b) <= set(others) or not c:
         raise ValueError(f"`second` must be some, but not all, of the columns {others}, got {b}")
@@ -188,7 +229,14 @@ def information_chain_rule(
     return _difference(whole, part, rest)
 
 
-def superadditivity(x: Law, columns: Iterable[int], *, method: str | Estimator = "auto") -> float:
+def superadditivity(
+    x: Law,
+    columns: Iterable[int],
+    *,
+    method: str | Estimator = "auto",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> float:
     """Carlen's superadditivity of Fisher information, 1 − (T(X₁) + T(X₂))/T(X₁, X₂) ≥ 0 with T = tr J.
 
     Equality: independent parts, and no others.
@@ -201,6 +249,10 @@ def superadditivity(x: Law, columns: Iterable[int], *, method: str | Estimator =
         Coordinates of X₁; the others are X₂.
     method : str or estimator, default "auto"
         How to estimate from a sample, as in `infoplane.fisher_trace`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -227,7 +279,7 @@ def superadditivity(x: Law, columns: Iterable[int], *, method: str | Estimator =
     >>> round(superadditivity(x, [0]), 12)  # 0.6²
     0.36
     """
-    v, parts = _parts(x, columns, method)
+    v, parts = _parts(x, columns, method, ties, rng)
     whole, pieces = v.information(), [p.information() for p in parts]
     if not math.isfinite(whole.value):
         return math.nan
@@ -236,7 +288,14 @@ def superadditivity(x: Law, columns: Iterable[int], *, method: str | Estimator =
     return v.residual(1 - ratio, terms)
 
 
-def projection(x: Law, columns: Iterable[int], *, method: str | Estimator = "auto") -> float:
+def projection(
+    x: Law,
+    columns: Iterable[int],
+    *,
+    method: str | Estimator = "auto",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> float:
     """Data processing of J under projection: J(X₁) ⪯ ((J⁻¹)₁₁)⁻¹, the information left if X₂ is not seen.
 
     The residual is 1 − λ ≥ 0, λ the largest eigenvalue of C^{1/2} J(X₁) C^{1/2} with C = (J⁻¹)₁₁.
@@ -252,6 +311,10 @@ def projection(x: Law, columns: Iterable[int], *, method: str | Estimator = "aut
         Coordinates of X₁; the others are X₂.
     method : str or estimator, default "auto"
         How to estimate from a sample, as in `infoplane.fisher_trace`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -277,7 +340,7 @@ def projection(x: Law, columns: Iterable[int], *, method: str | Estimator = "aut
     >>> round(projection(MultivariateT([0, 0], scatter, df=3), [0]), 12)  # 1 − (4/6)/(5/7)
     0.066666666667
     """
-    v, parts = _parts(x, columns, method)
+    v, parts = _parts(x, columns, method, ties, rng)
     if not np.isfinite(v.fisher).all():
         return math.nan
     first = list(_divided(columns, v.d)[0])
@@ -294,17 +357,23 @@ def projection(x: Law, columns: Iterable[int], *, method: str | Estimator = "aut
     return v.residual(1 - largest, terms)
 
 
-def _parts(x: Law, columns: Iterable[int], method: str | Estimator) -> tuple[Subject, list[Subject]]:
-    v = subject_of(x, method)
+def _parts(
+    x: Law,
+    columns: Iterable[int],
+    method: str | Estimator,
+    ties: Ties,
+    rng: np.random.Generator | int | None,
+) -> tuple[Subject, list[Subject]]:
+    v = subject_of(x, method, ties=ties, rng=rng)
     divided = _divided(columns, v.d)
     if isinstance(x, Distribution):
         return v, [subject_of(x.marginal(c), method) for c in divided]
     assert isinstance(v, Observed)
-    return v, [Observed(v.x[:, c], method) for c in divided]
+    return v, [v.part(c) for c in divided]
 
 
 def _divided(columns: Iterable[int], d: int) -> tuple[list[int], list[int]]:
-    first = [operator.index(column) for column in columns]
+    first = indices_of(columns, "columns")
     second = [column for column in range(d) if column not in first]
     if not first or not second or len(first) + len(second) != d:
         raise ValueError(f"`columns` must be some, but not all, of 0 to {d - 1}, got {first}")

@@ -8,10 +8,16 @@ import numpy as np
 
 from infoplane.distributions.base import Array
 from infoplane.estimators import Estimator
-from infoplane.inequalities.subject import Law, inverse, power, root, subject_of
+from infoplane.inequalities.subject import Law, Ties, inverse, power, root, subject_of
 
 
-def stam(x: Law, *, method: str | Estimator = "auto") -> float:
+def stam(
+    x: Law,
+    *,
+    method: str | Estimator = "auto",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> float:
     """Stam's inequality, N·tr J/d − 1 ≥ 0: entropy power times Fisher information is at least one.
 
     Equality: isotropic normal distributions, and no others. It does not change under x → a x + b.
@@ -22,6 +28,10 @@ def stam(x: Law, *, method: str | Estimator = "auto") -> float:
         A distribution, or a sample of one.
     method : str or estimator, default "auto"
         How to estimate from a sample, as in `infoplane.fisher_shannon`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -49,7 +59,7 @@ def stam(x: Law, *, method: str | Estimator = "auto") -> float:
     >>> round(stam(Laplace()), 6)  # 2e/π − 1
     0.730512
     """
-    v = subject_of(x, method)
+    v = subject_of(x, method, ties=ties, rng=rng)
     h, t = v.entropy, v.information()
     product = power(h, v.d) * t.value / v.d
     if not math.isfinite(product):
@@ -57,7 +67,13 @@ def stam(x: Law, *, method: str | Estimator = "auto") -> float:
     return v.residual(product - 1, [(2 / v.d * product, h), (product / t.value, t)])
 
 
-def stam_matrix(x: Law, *, method: str | Estimator = "auto") -> float:
+def stam_matrix(
+    x: Law,
+    *,
+    method: str | Estimator = "auto",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> float:
     """Stam's inequality with the determinant, N·|J|^{1/d} − 1 ≥ 0, which is sharper: |J|^{1/d} ≤ tr J/d.
 
     Equality: normal distributions of any covariance, and no others. It does not change under x → A x + b.
@@ -68,6 +84,10 @@ def stam_matrix(x: Law, *, method: str | Estimator = "auto") -> float:
         A distribution, or a sample of one.
     method : str or estimator, default "auto"
         As in `stam`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -95,7 +115,7 @@ def stam_matrix(x: Law, *, method: str | Estimator = "auto") -> float:
     >>> round(stam(x), 12), abs(stam_matrix(x)) < 1e-12
     (0.25, True)
     """
-    v = subject_of(x, method)
+    v = subject_of(x, method, ties=ties, rng=rng)
     if not np.isfinite(v.fisher).all():
         return math.nan if np.isnan(v.fisher).any() else math.inf
     h, relative = v.entropy, v.information(inverse(v.fisher))
@@ -103,7 +123,13 @@ def stam_matrix(x: Law, *, method: str | Estimator = "auto") -> float:
     return v.residual(product - 1, [(2 / v.d * product, h), (product / v.d, relative)])
 
 
-def cramer_rao(x: Law, *, method: str | Estimator = "auto") -> float:
+def cramer_rao(
+    x: Law,
+    *,
+    method: str | Estimator = "auto",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> float:
     """Cramér–Rao bound of location, Σ ⪰ J⁻¹: the least eigenvalue of Σ^{1/2} J Σ^{1/2} − 1, ≥ 0.
 
     Equality: if a linear function of X is normal and independent of the others (after whitening); all
@@ -115,6 +141,10 @@ def cramer_rao(x: Law, *, method: str | Estimator = "auto") -> float:
         A distribution, or a sample of one.
     method : str or estimator, default "auto"
         As in `stam`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -146,7 +176,7 @@ def cramer_rao(x: Law, *, method: str | Estimator = "auto") -> float:
     >>> abs(cramer_rao(Product(Logistic(), Normal()))) < 1e-12
     True
     """
-    v = subject_of(x, method)
+    v = subject_of(x, method, ties=ties, rng=rng)
     if not np.isfinite(v.scatter).all():
         return math.inf
     if np.isnan(v.fisher).any():
@@ -166,7 +196,13 @@ def cramer_rao(x: Law, *, method: str | Estimator = "auto") -> float:
     return v.residual(least - 1, terms)
 
 
-def maximum_entropy(x: Law, *, method: str | Estimator = "auto") -> float:
+def maximum_entropy(
+    x: Law,
+    *,
+    method: str | Estimator = "auto",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> float:
     """Normal distributions have the largest entropy for their covariance: |Σ|^{1/d}/N − 1 ≥ 0.
 
     Equality: normal distributions, and no others. It does not change under x → A x + b.
@@ -177,6 +213,10 @@ def maximum_entropy(x: Law, *, method: str | Estimator = "auto") -> float:
         A distribution, or a sample of one.
     method : str or estimator, default "auto"
         As in `infoplane.entropy`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -200,7 +240,7 @@ def maximum_entropy(x: Law, *, method: str | Estimator = "auto") -> float:
     >>> round(maximum_entropy(Uniform()), 6)  # πe/6 − 1
     0.423289
     """
-    v = subject_of(x, method)
+    v = subject_of(x, method, ties=ties, rng=rng)
     if not np.isfinite(v.scatter).all():
         return math.inf
     h, relative = v.entropy, v.spread(inverse(v.scatter))
@@ -208,7 +248,14 @@ def maximum_entropy(x: Law, *, method: str | Estimator = "auto") -> float:
     return v.residual(ratio - 1, [(-2 / v.d * ratio, h), (ratio / v.d, relative)])
 
 
-def logarithmic_sobolev(x: Law, *, variance: float = 1.0, method: str | Estimator = "auto") -> float:
+def logarithmic_sobolev(
+    x: Law,
+    *,
+    variance: float = 1.0,
+    method: str | Estimator = "auto",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> float:
     """Logarithmic Sobolev inequality of γ = N(0, σ²I), ½σ² I(f‖γ) − D(f‖γ) ≥ 0, in nats.
 
     D is the relative entropy, I = E|∇ log f/γ|² the relative Fisher information. Second moments cancel, and
@@ -224,6 +271,10 @@ def logarithmic_sobolev(x: Law, *, variance: float = 1.0, method: str | Estimato
         σ². At d/tr J the inequality is sharpest, and is Stam's: ½d log(N·tr J/d) ≥ 0.
     method : str or estimator, default "auto"
         As in `stam`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -253,7 +304,7 @@ def logarithmic_sobolev(x: Law, *, variance: float = 1.0, method: str | Estimato
     """
     if not 0 < variance < math.inf:
         raise ValueError(f"`variance` must be positive and finite, got {variance!r}")
-    v = subject_of(x, method)
+    v = subject_of(x, method, ties=ties, rng=rng)
     h, t = v.entropy, v.information()
     value = variance / 2 * t.value - v.d + h.value - v.d / 2 * math.log(2 * math.pi * variance)
     return v.residual(value, [(1.0, h), (variance / 2, t)])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,12 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from infoplane.distributions import Distribution, MultivariateNormal, Normal, convolution
 from infoplane.distributions.base import Array
 from infoplane.estimate import Estimate
-from infoplane.estimators import Estimator
+from infoplane.estimators import Bound, Estimator
 from infoplane.estimators.base import covariance
-from infoplane.methods import entropy_estimate, trace_estimate, warn_beyond_trust
+from infoplane.methods import entropy_estimate, estimator_of, trace_estimate, warn_beyond_trust
 from infoplane.sample import Sample, as_array
 
 Law = Distribution | ArrayLike
+Ties = Literal["raise", "dither"]
 Influence = NDArray[np.float64]
 
 # How much less than the direction asked for the others count, when an estimator is asked for one direction:
@@ -184,24 +186,26 @@ class Observed:
         Its rows.
     method : str or Estimator
         How to estimate.
+    widths : ndarray of shape (d,)
+        Of the noise that resolved ties, 0 without.
     noise : ndarray of shape (n, d), optional
         Standard normal, for smoothing.
     """
 
-    def __init__(self, x: Array, method: str | Estimator, noise: Array | None = None) -> None:
-        self.x, self.method, self._noise = x, method, noise
+    def __init__(self, x: Array, method: str | Estimator, widths: Array, noise: Array | None = None) -> None:
+        self.x, self.method, self._widths, self._noise = x, method, widths, noise
         self.d = x.shape[1]
 
     @cached_property
     def entropy(self) -> Figure:
         """H."""
-        estimate, fit = entropy_estimate(self.method, Sample.of(self.x))
+        estimate, fit = entropy_estimate(self.method, self._sample)
         return Figure(float(estimate), estimate.standard_error, fit.influence, method=estimate.method)
 
     @cached_property
     def fisher(self) -> Array:
         """J."""
-        return trace_estimate(self.method, Sample.of(self.x))[1].matrix
+        return trace_estimate(self.method, self._sample)[1].matrix
 
     @cached_property
     def scatter(self) -> Array:
@@ -216,11 +220,12 @@ class Observed:
         metric : ndarray of shape (d, d), optional
             M, positive semi-definite.
         """
-        x = self.x
+        sample = self._sample
         if metric is not None:
             values, vectors = np.linalg.eigh(metric)
-            x = x @ (vectors / np.sqrt(np.maximum(values, _ASIDE * values[-1]))) @ vectors.T
-        estimate, fit = trace_estimate(self.method, Sample.of(x))
+            change = (vectors / np.sqrt(np.maximum(values, _ASIDE * values[-1]))) @ vectors.T
+            sample = replace(Sample.of(self.x @ change), widths=self._widths @ np.abs(change))
+        estimate, fit = trace_estimate(self.method, sample)
         return Figure(float(estimate), estimate.standard_error, fit.influence, method=estimate.method)
 
     def spread(self, metric: Array) -> Figure:
@@ -245,7 +250,7 @@ class Observed:
             Independent, of the same number of rows.
         """
         assert isinstance(other, Observed)
-        return Observed(self.x + other.x, self.method)
+        return Observed(self.x + other.x, self.method, np.maximum(self._widths, other._widths))
 
     def smoothed(self, variance: float) -> Subject:
         """Sample with noise, the same for all variances.
@@ -258,7 +263,21 @@ class Observed:
         if variance == 0:
             return self
         assert self._noise is not None
-        return Observed(self.x + math.sqrt(variance) * self._noise, self.method)
+        return Observed(self.x + math.sqrt(variance) * self._noise, self.method, self._widths)
+
+    def part(self, columns: list[int]) -> Observed:
+        """Some of the columns.
+
+        Parameters
+        ----------
+        columns : list of int
+            Which.
+        """
+        return Observed(self.x[:, columns], self.method, self._widths[columns])
+
+    @property
+    def _sample(self) -> Sample:
+        return replace(Sample.of(self.x), widths=self._widths)
 
     def residual(self, value: float, terms: Sequence[tuple[float, Figure]]) -> float:
         """An estimate, whose error takes the correlation of the figures into account.
@@ -275,14 +294,21 @@ class Observed:
             variance += (slope * figure.error) ** 2
             for other_slope, other in terms[:i]:
                 if figure.influence is not None and other.influence is not None:
-                    variance += 2 * slope * other_slope * covariance(figure.influence, other.influence)
+                    own, others = slope * figure.influence, other_slope * other.influence
+                    variance += 2 * covariance(own, others)
         name = "+".join(dict.fromkeys(figure.method for _, figure in terms if figure.method))
         error = math.sqrt(max(variance, 0.0))
         return Estimate(value, standard_error=error, method=name, n=len(self.x), d=self.d)
 
 
 def subject_of(
-    x: Law, method: str | Estimator, *, name: str = "x", rng: np.random.Generator | int | None = None
+    x: Law,
+    method: str | Estimator,
+    *,
+    name: str = "x",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+    flowing: bool = False,
 ) -> Subject:
     """A distribution or a sample, ready for a law.
 
@@ -294,16 +320,66 @@ def subject_of(
         How to estimate, from a sample.
     name : str, default "x"
         How messages call it.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded rows.
     rng : numpy.random.Generator or int, optional
-        Source of the noise of smoothing.
+        Source of noise for "dither", and of that of smoothing.
+    flowing : bool, default False
+        Whether a sample will be smoothed.
+
+    Raises
+    ------
+    ValueError
+        If the method bounds what it measures.
     """
-    subject = _subject(x, method, name, rng)
+    subject = _subject(x, method, name=name, ties=ties, rng=rng, flowing=flowing)
     if isinstance(subject, Observed):
         warn_beyond_trust(method, subject.d)
     return subject
 
 
-def pair_of(x: Law, y: Law, method: str | Estimator) -> tuple[Subject, Subject]:
+def rows_of(
+    x: ArrayLike,
+    *,
+    name: str = "x",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> tuple[Array, Array]:
+    """Rows of a sample, whose ties are resolved once for all figures of a law.
+
+    Parameters
+    ----------
+    x : array_like of shape (n,) or (n, d)
+        The sample.
+    name : str, default "x"
+        How messages call it.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded rows.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
+
+    Returns
+    -------
+    rows : ndarray of shape (n, d)
+        The rows.
+    widths : ndarray of shape (d,)
+        Of the noise, 0 without.
+    """
+    if ties == "raise":
+        rows = as_array(x, name=name)
+        return rows, np.zeros(rows.shape[1])
+    sample = Sample.of(x, name=name, ties=ties, rng=rng)
+    return sample.values, sample.widths
+
+
+def pair_of(
+    x: Law,
+    y: Law,
+    method: str | Estimator,
+    *,
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> tuple[Subject, Subject]:
     """Two independent vectors that can be added.
 
     Parameters
@@ -312,8 +388,14 @@ def pair_of(x: Law, y: Law, method: str | Estimator) -> tuple[Subject, Subject]:
         Two distributions or two samples.
     method : str or Estimator
         How to estimate, from samples.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded rows.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither", for both in turn.
     """
-    one, other = subject_of(x, method, name="x"), _subject(y, method, "y")
+    source = None if rng is None else np.random.default_rng(rng)
+    one = subject_of(x, method, name="x", ties=ties, rng=source)
+    other = _subject(y, method, name="y", ties=ties, rng=source)
     if type(one) is not type(other):
         raise TypeError("`x` and `y` must both be distributions, or both be samples")
     if one.d != other.d:
@@ -326,13 +408,24 @@ def pair_of(x: Law, y: Law, method: str | Estimator) -> tuple[Subject, Subject]:
 
 
 def _subject(
-    x: Law, method: str | Estimator, name: str, rng: np.random.Generator | int | None = None
+    x: Law,
+    method: str | Estimator,
+    *,
+    name: str,
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+    flowing: bool = False,
 ) -> Subject:
     if isinstance(x, Distribution):
         return Exact(x)
-    rows = as_array(x, name=name)
-    noise = None if rng is None else np.random.default_rng(rng).standard_normal(rows.shape)
-    return Observed(rows, method, noise)
+    if method != "auto" and isinstance(estimator_of(method), Bound):
+        raise ValueError(
+            '`method` must give estimates for a residual, got "bound", whose residual is no bound'
+        )
+    source = None if rng is None else np.random.default_rng(rng)
+    rows, widths = rows_of(x, name=name, ties=ties, rng=source)
+    noise = source.standard_normal(rows.shape) if flowing and source is not None else None
+    return Observed(rows, method, widths, noise)
 
 
 def power(entropy: Figure, d: int) -> float:

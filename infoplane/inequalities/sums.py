@@ -7,10 +7,17 @@ import math
 import numpy as np
 
 from infoplane.estimators import Estimator
-from infoplane.inequalities.subject import Law, pair_of, power, root
+from infoplane.inequalities.subject import Law, Ties, pair_of, power, root
 
 
-def entropy_power_inequality(x: Law, y: Law, *, method: str | Estimator = "auto") -> float:
+def entropy_power_inequality(
+    x: Law,
+    y: Law,
+    *,
+    method: str | Estimator = "auto",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> float:
     """Entropy power inequality, N(X + Y)/(N(X) + N(Y)) − 1 ≥ 0 for independent X and Y.
 
     Equality: normal X and Y of proportional covariances, and no others (of finite N).
@@ -22,6 +29,10 @@ def entropy_power_inequality(x: Law, y: Law, *, method: str | Estimator = "auto"
         are added row by row.
     method : str or estimator, default "auto"
         How to estimate from samples, as in `infoplane.entropy`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -49,7 +60,7 @@ def entropy_power_inequality(x: Law, y: Law, *, method: str | Estimator = "auto"
     >>> round(entropy_power_inequality(Uniform(), Uniform()), 6)  # ½e − 1
     0.359141
     """
-    one, other = pair_of(x, y, method)
+    one, other = pair_of(x, y, method, ties=ties, rng=rng)
     both, d = one.plus(other), one.d
     powers = power(one.entropy, d), power(other.entropy, d)
     ratio = power(both.entropy, d) / sum(powers)
@@ -59,7 +70,14 @@ def entropy_power_inequality(x: Law, y: Law, *, method: str | Estimator = "auto"
     return one.residual(ratio - 1, terms)
 
 
-def blachman_stam(x: Law, y: Law, *, method: str | Estimator = "auto") -> float:
+def blachman_stam(
+    x: Law,
+    y: Law,
+    *,
+    method: str | Estimator = "auto",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> float:
     """Fisher information inequality of Stam and Blachman, with T = tr J and X and Y independent.
 
     The residual is (1/T(X + Y))/(1/T(X) + 1/T(Y)) − 1 ≥ 0.
@@ -72,6 +90,10 @@ def blachman_stam(x: Law, y: Law, *, method: str | Estimator = "auto") -> float:
         As in `entropy_power_inequality`.
     method : str or estimator, default "auto"
         How to estimate from samples, as in `infoplane.fisher_trace`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -96,7 +118,7 @@ def blachman_stam(x: Law, y: Law, *, method: str | Estimator = "auto") -> float:
     >>> round(blachman_stam(Laplace(), Laplace()), 4)
     0.6769
     """
-    one, other = pair_of(x, y, method)
+    one, other = pair_of(x, y, method, ties=ties, rng=rng)
     traces = one.information(), other.information()
     inverse = sum(1 / t.value for t in traces)
     if inverse == 0:
@@ -104,11 +126,18 @@ def blachman_stam(x: Law, y: Law, *, method: str | Estimator = "auto") -> float:
     t = one.plus(other).information()
     ratio = 1 / (t.value * inverse)
     terms = [(-ratio / t.value, t)]
-    terms += [(ratio / (inverse * own.value**2), own) for own in traces if math.isfinite(own.value)]
+    terms += [(ratio / (inverse * own.value) / own.value, own) for own in traces if math.isfinite(own.value)]
     return one.residual(ratio - 1, terms)
 
 
-def data_processing(x: Law, y: Law, *, method: str | Estimator = "auto") -> float:
+def data_processing(
+    x: Law,
+    y: Law,
+    *,
+    method: str | Estimator = "auto",
+    ties: Ties = "raise",
+    rng: np.random.Generator | int | None = None,
+) -> float:
     """Data processing for J: independent noise Y takes information away, J(X + Y) ⪯ J(X).
 
     The residual is 1 − λ ≥ 0, λ the largest eigenvalue of J(X)^{−1/2} J(X + Y) J(X)^{−1/2}.
@@ -121,6 +150,10 @@ def data_processing(x: Law, y: Law, *, method: str | Estimator = "auto") -> floa
         As in `entropy_power_inequality`. J(X) must be finite.
     method : str or estimator, default "auto"
         How to estimate from samples, as in `infoplane.fisher_trace`.
+    ties : {"raise", "dither"}, default "raise"
+        What becomes of rounded data, as in `infoplane.entropy`.
+    rng : numpy.random.Generator or int, optional
+        Source of noise for "dither".
 
     Returns
     -------
@@ -144,7 +177,7 @@ def data_processing(x: Law, y: Law, *, method: str | Estimator = "auto") -> floa
     >>> round(data_processing(Normal(scale=3.0), Normal(scale=4.0)), 12)  # 1 − 9/25
     0.64
     """
-    one, other = pair_of(x, y, method)
+    one, other = pair_of(x, y, method, ties=ties, rng=rng)
     if not np.isfinite(one.fisher).all():
         return math.nan
     both = one.plus(other)

@@ -49,6 +49,20 @@ def moments_of_log_spacings(ordered, order):
 
 
 @kernel
+def gaps_apart(ordered, order, ratio, apart):
+    """Whether each gap exceeds that times the spacings of an order next to it, on both sides.
+
+    Of n points, the n − 2·order − 1 gaps that have both.
+    """
+    count = apart.size
+    first, low, high = ordered[:count], ordered[order:][:count], ordered[order + 1 :][:count]
+    last = ordered[2 * order + 1 :][:count]
+    for i in range(count):
+        gap = high[i] - low[i]
+        apart[i] = (gap > ratio * (low[i] - first[i])) & (gap > ratio * (last[i] - high[i]))
+
+
+@kernel
 def gaps_beyond(ordered, order, ratio):
     """Whether each gap exceeds that times the spacing of an order next to it, on its side towards zero.
 
