@@ -214,6 +214,9 @@ def test_labels_that_do_not_fit_are_a_clear_error():
     images = np.zeros((20, 5, 5), np.uint8)
     with pytest.raises(ValueError, match=r"`train_labels` must have shape \(20,\), one .*, got \(19,\)"):
         from_arrays(images, images, images, train_labels=np.zeros(19, int))
+    for labels in (["cat"] * 20, np.full(20, 0.5)):
+        with pytest.raises(ValueError, match="`train_labels` must be integers, got an array of"):
+            from_arrays(images, train_labels=labels)
 
 
 def write_images(folder, count, *, mode="L", size=(6, 4)):
@@ -248,6 +251,53 @@ def test_a_folder_of_grey_and_colour_is_colour(tmp_path):
     assert from_folder(tmp_path).shape == (3, 4, 6)
 
 
+def test_a_class_has_the_same_number_in_each_split(tmp_path):
+    for split, classes in (("train", "abc"), ("valid", "ac"), ("test", "bc")):
+        for name in classes:
+            write_images(tmp_path / split / name, 2)
+    made = from_folder(tmp_path)
+    assert made.train_labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert made.valid_labels.tolist() == [0, 0, 2, 2]
+    assert made.test_labels.tolist() == [1, 1, 2, 2]
+    write_images(tmp_path / "test" / "d", 1)
+    with pytest.raises(
+        ValueError, match=r"test must have classes of `train`, \['a', 'b', 'c'\], got \['d'\]"
+    ):
+        from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_is_drawn_in_the_alpha_channel_is_seen_on_white(tmp_path, mode):
+    for i in range(10):
+        alpha = Image.fromarray(np.diag(np.full(5, 255 - i)).astype(np.uint8))
+        image = Image.new(mode, (5, 5), 0)
+        image.putalpha(alpha)
+        image.save(tmp_path / f"{i}.png")
+    made = from_folder(tmp_path)
+    assert made.shape == ((3 if mode == "RGBA" else 1), 5, 5)
+    images = torch.cat([made.train, made.valid, made.test])
+    assert sorted(images[:, 0, 0, 0].tolist()) == list(range(10))
+    assert (images[:, 0, 0, 1] == 255).all()
+    image = Image.new(mode, (5, 5), "white")
+    image.putalpha(alpha)
+    image.save(tmp_path / "white.png")
+    with pytest.raises(ValueError, match=r"white\.png is white on transparent"):
+        from_folder(tmp_path)
+
+
+def test_grey_palettes_are_grey_and_hidden_files_no_images(tmp_path):
+    levels = RNG.integers(0, 256, (12, 4, 6), np.uint8)
+    for i, image in enumerate(levels):
+        Image.fromarray(image).convert("P").save(tmp_path / f"{i:02}.png")
+    (tmp_path / "._00.png").write_bytes(b"macOS")
+    (tmp_path / ".thumbnails").mkdir()
+    (tmp_path / ".thumbnails" / "00.png").write_bytes(b"small")
+    made = from_folder(tmp_path)
+    images = torch.cat([made.train, made.valid, made.test])[:, 0]
+    assert made.shape == (1, 4, 6)
+    assert sorted(images.flatten(1).tolist()) == sorted(levels.reshape(12, -1).tolist())
+
+
 def test_folders_that_cannot_be_read_are_clear_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match="no images"):
         from_folder(tmp_path)
@@ -276,6 +326,27 @@ def test_a_torch_dataset_is_read_once_into_bytes():
     assert (made.train[:, 0, 0, 0] % 4).tolist() == made.train_labels.tolist()
     bare = from_dataset(TensorDataset(torch.rand(12, 1, 4, 4)), TensorDataset(torch.rand(3, 1, 4, 4)))
     assert (len(bare.train), len(bare.valid), len(bare.test), bare.train_labels) == (11, 3, 1, None)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"image": torch.rand(4, 4)}, "must be images, or tuples that begin with an image .* got a dict"),
+        ((torch.rand(4, 4), "cat"), "must have an integer as class beside their image, got a str, 'cat'"),
+        ((torch.rand(4, 4), torch.eye(3)[1]), r"got a Tensor of shape \(3,\)"),
+        ((torch.rand(4, 4), 0.5), "got a float, 0.5"),
+    ],
+)
+def test_items_of_a_dataset_that_are_no_images_and_classes_are_clear_errors(item, message):
+    class Items(Dataset):
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, i):
+            return item
+
+    with pytest.raises(ValueError, match=message):
+        from_dataset(Items())
 
 
 def test_an_archive_of_arrays_is_loaded_by_its_path(tmp_path):
