@@ -357,3 +357,44 @@ def test_an_archive_of_arrays_is_loaded_by_its_path(tmp_path):
     np.savez(tmp_path / "other.npz", x=images)
     with pytest.raises(ValueError, match=r"must hold an array `train`, got \['x'\]"):
         load(str(tmp_path / "other.npz"))
+    np.savez(tmp_path / "more.npz", train=images, y=images)
+    with pytest.raises(ValueError, match=r"must hold no arrays but train, .* got \['y'\] too"):
+        load(str(tmp_path / "more.npz"))
+    np.savez(tmp_path / "names.npz", train=images, train_labels=["cat"] * 20)
+    with pytest.raises(ValueError, match=r"names\.npz: `train_labels` must be integers"):
+        load(str(tmp_path / "names.npz"))
+
+
+def test_files_that_are_no_archives_of_numbers_are_clear_errors(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, train=np.zeros((20, 8, 8)))
+    whole = path.read_bytes()
+    np.savez(path, train=np.array([{}], object))
+    objects = path.read_bytes()
+    for content, message in (
+        (b"junk", "not an .npz"),
+        (whole[:-9], "not an .npz"),
+        (objects, "Python objects"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=message) as raised:
+            load(str(path))
+        assert "allow_pickle" not in str(raised.value)
+
+
+def test_images_that_were_moved_are_found_by_the_folder_that_holds_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "new" / "cats", 12)
+    np.savez(tmp_path / "new" / "mine.npz", train=np.zeros((12, 5, 5), np.uint8))
+    for root in ("new", "new/cats"):
+        for name in ("old/cats", "/old/cats"):
+            assert load(name, root).shape == (1, 4, 6)
+            assert data.own_source(name, root) == tmp_path / "new" / "cats"
+    for root in ("new", "new/mine.npz"):
+        assert load("old/mine.npz", root).shape == (1, 5, 5)
+    for name, root in (("old/cats", None), ("mine.npz", None), ("mine.npz", "new/cats"), ("cats", "old")):
+        with pytest.raises(FileNotFoundError, match="no such file or folder"):
+            load(name, root)
+    (tmp_path / "mine.zip").touch()
+    with pytest.raises(ValueError, match="must be a folder of images"):
+        load("mine.zip")
