@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import os
@@ -70,7 +69,7 @@ def run_identity(vae: nn.Module, objective: Objective, data: str, config: Traini
     ['model', 'objective', 'data', 'configuration']
     """
     free = _FREE if config.schedule == "cosine" else (*_FREE, "epochs")
-    fields = {name: value for name, value in dataclasses.asdict(config).items() if name not in free}
+    fields = {name: value for name, value in config.to_dict().items() if name not in free}
     return {
         "model": repr(vae),
         "objective": repr(objective),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -160,7 +161,7 @@ def own_source(name: str, root: str | os.PathLike[str] | None = None) -> Path | 
 
 def _own_arrays(path: Path) -> ImageData:
     """What an ``.npz`` file holds."""
-    arrays = read_npz(path)
+    arrays: dict[str, Any] = {**read_npz(path)}
     splits = ("train", "valid", "test")
     known = (*splits, *(f"{split}_labels" for split in splits))
     if "train" not in arrays:

@@ -69,7 +69,7 @@ def require_positive(**numbers: int) -> None:
             raise ValueError(f"`{name}` must be at least 1, got {number}")
 
 
-def require_support(likelihood: Distribution, x: Tensor) -> None:
+def require_support(likelihood: Distribution, x: Tensor, *, name: str = "x") -> None:
     """Refuse images that a likelihood does not know, like grey ones for a Bernoulli.
 
     Parameters
@@ -78,6 +78,8 @@ def require_support(likelihood: Distribution, x: Tensor) -> None:
         p(x|z).
     x : Tensor of shape (B, *event_shape)
         Images.
+    name : str, default "x"
+        What messages call them.
 
     Raises
     ------
@@ -91,10 +93,13 @@ def require_support(likelihood: Distribution, x: Tensor) -> None:
     >>> from infoplane_torch.image_batches import require_support
     >>> require_support(Bernoulli(torch.tensor([0.5])), torch.tensor([[0.0], [1.0]]))
     """
-    support = likelihood.support
+    try:
+        support = likelihood.support
+    except NotImplementedError:  # of a user's own distribution, which need not have one
+        return
     if support is not None and not bool(support.check(x).all()):
         raise ValueError(
-            f"`x` must lie in the support of the likelihood, {support}, got values in "
+            f"`{name}` must lie in the support of the likelihood, {support}, got values in "
             f"[{float(x.min()):g}, {float(x.max()):g}]; binarise grey images for a Bernoulli"
         )
 

@@ -20,6 +20,7 @@ from infoplane_torch.history import History
 from infoplane_torch.image_data import ImageData
 from infoplane_torch.objective import Objective
 from infoplane_torch.training import DivergenceError, require_together, train, train_together
+from infoplane_torch.training_checks import require_images
 from infoplane_torch.training_config import TrainingConfig
 from infoplane_torch.vae import VAE
 
@@ -63,7 +64,7 @@ class RunConfig:
             "data": self.data,
             "data_dir": self.data_dir,
             "model": self.model.to_dict(),
-            "training": dataclasses.asdict(self.training),
+            "training": self.training.to_dict(),
         }
 
     @classmethod
@@ -120,7 +121,8 @@ class Run:
             Folder with the files, if it is another one now.
         """
         data = load(self.config.data, self.config.data_dir if data_dir is None else data_dir)
-        return data.evaluation_images(split, binarize=self.config.training.binarize)
+        training = self.config.training
+        return data.evaluation_images(split, binarize=training.binarize, dequantize=training.dequantize)
 
 
 def preset_names() -> list[str]:
@@ -205,7 +207,8 @@ def start_run(
     >>> from infoplane_torch import presets
     >>> from infoplane_torch.runs import RunConfig, load_run, start_run
     >>> model = presets.vae(event_shape=(1, 8, 8), hidden=(16,), latent_dim=2)
-    >>> config = RunConfig("digits", None, model, TrainingConfig(epochs=1, accelerator="cpu"))
+    >>> training = TrainingConfig(epochs=1, warmup_epochs=1, accelerator="cpu")
+    >>> config = RunConfig("digits", None, model, training)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = start_run(config, folder, progress=False)
     ...     load_run(folder).vae.sample(3).shape
@@ -271,7 +274,7 @@ def start_runs(
     >>> import dataclasses, tempfile
     >>> from infoplane_torch import presets
     >>> from infoplane_torch.runs import RunConfig, load_run, start_runs
-    >>> training = TrainingConfig(epochs=1, accelerator="cpu")
+    >>> training = TrainingConfig(epochs=1, warmup_epochs=1, accelerator="cpu")
     >>> sizes = {"event_shape": (1, 8, 8), "hidden": (16,), "latent_dim": 2}
     >>> models = {f"fisher{fisher}": presets.fae(fisher, 1.0, **sizes) for fisher in (1, 20)}
     >>> configs = {name: RunConfig("digits", None, model, training) for name, model in models.items()}
@@ -314,7 +317,9 @@ def _made(config: RunConfig, data: ImageData) -> tuple[RunConfig, VAE, Objective
     if tuple(config.model.event_shape) != data.shape:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, event_shape=data.shape))
     torch.manual_seed(config.training.seed)
-    return config, *presets.build(config.model)
+    vae, objective = presets.build(config.model)
+    require_images(vae, data, config.training)  # before anything is written
+    return config, vae, objective
 
 
 def _keep(config: RunConfig, folder: Path) -> None:
