@@ -13,7 +13,7 @@ import infoplane_torch.commands as commands
 from infoplane_torch.commands import Evaluate, Plane, Reconstruct, Sample, Train
 from infoplane_torch.runs import preset, preset_names
 from infoplane_torch.sweeps import Sweep, run_sweep
-from infoplane_torch.training import DivergenceError
+from infoplane_torch.training import DivergenceError, FolderInUseError
 
 _DESCRIPTION = """Train auto-encoders that are controlled in the Fisher–Shannon plane, and look at what they
 have become. A run is a folder with its configuration and its weights: "train --out RUN" makes it, "sweep"
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parsed(arguments)
         (commands.RUN | {Sweep: run_sweep})[type(options)](options)
-    except (ValueError, OSError, DivergenceError) as error:
+    except (ValueError, OSError, DivergenceError, FolderInUseError) as error:
         message = "; ".join(line.strip() for line in str(error).splitlines())
         print(f"infoplane_torch: error: {message}", file=sys.stderr)
         return 2

@@ -69,7 +69,7 @@ class ModelConfig:
     beta : float, default 1
         Weight of the KL term.
     free_bits : float, default 0
-        Floor of the KL of each dimension, in nats; for a diagonal posterior and the standard prior.
+        Floor of the KL of each dimension, in nats; only for a diagonal posterior and the standard prior.
     network : {"mlp", "gated_conv", "resnet"}, default "mlp"
         Of the encoder and the decoder.
     channels : tuple of int, default (32, 32, 64)
@@ -156,6 +156,11 @@ class ModelConfig:
         ):
             if choice not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}, got {choice!r}")
+        if self.free_bits and (self.posterior, self.prior) != ("diagonal", "standard"):
+            raise ValueError(
+                '`free_bits` must be 0 but for posterior="diagonal", prior="standard", whose KL is a sum '
+                f"over dimensions, got {self.free_bits} for {self.posterior!r} and {self.prior!r}"
+            )
         self._require_image_sizes()
         controlled = [penalty.of for penalty in self.penalties]
         if len(set(controlled)) < len(controlled):

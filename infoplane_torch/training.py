@@ -17,12 +17,12 @@ from infoplane_torch.training_checks import require_images, warn_of_training
 from infoplane_torch.training_config import Accelerator, Precision, Schedule, TrainingConfig
 from infoplane_torch.training_loop import train_runs
 from infoplane_torch.training_loss import Loss
-from infoplane_torch.training_run import DivergenceError, TrainingRun, is_finished
+from infoplane_torch.training_run import DivergenceError, FolderInUseError, TrainingRun, is_finished
 from infoplane_torch.vae import VAE
 
 __all__ = [
-    "Accelerator", "DivergenceError", "Precision", "Schedule", "TrainingConfig", "is_finished", "train",
-    "train_together",
+    "Accelerator", "DivergenceError", "FolderInUseError", "Precision", "Schedule", "TrainingConfig",
+    "is_finished", "train", "train_together",
 ]  # fmt: skip
 
 
@@ -75,7 +75,7 @@ def train(
         If `run_dir` holds a run of another model, objective, data set or configuration. `epochs` and
         `accelerator` may differ: a finished run can be made longer. If the likelihood does not know such
         images, as a Bernoulli grey ones.
-    RuntimeError
+    FolderInUseError
         If another process, or thread, is training in `run_dir`.
 
     Warns

@@ -22,7 +22,7 @@ from infoplane_torch.image_data import ImageData, batches, epoch_seed
 from infoplane_torch.stacked_loss import StackedLoss
 from infoplane_torch.training_config import TrainingConfig
 from infoplane_torch.training_loss import Loss
-from infoplane_torch.training_run import DivergenceError, TrainingRun
+from infoplane_torch.training_run import DivergenceError, TrainingRun, held
 from infoplane_torch.training_step import Means, TrainingStep, WeightAverage
 
 _NOISE, _VALIDATION, _STREAMS = 1, 2, 3  # streams of `epoch_seed`; 0 is that of the batches
@@ -103,7 +103,7 @@ def train_runs(
     with ExitStack() as folders:
         if fabric.is_global_zero:
             for run in runs:
-                folders.enter_context(run.held())
+                folders.enter_context(held(run.folder))
         for run in runs:
             run.begin(fabric, resume=resume)
         _train_all(runs, data, clock, progress=progress)
