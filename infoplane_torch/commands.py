@@ -25,7 +25,7 @@ from infoplane_torch.likelihoods import PixelCNN
 from infoplane_torch.mutual_information import MutualInformation
 from infoplane_torch.penalties import FisherInformation
 from infoplane_torch.posteriors import DiagonalGaussian
-from infoplane_torch.presets import ModelConfig
+from infoplane_torch.presets import FLOW_DRAWS, ModelConfig
 from infoplane_torch.runs import Run, RunConfig, first_process, load_run, start_run
 from infoplane_torch.training_config import TrainingConfig
 from infoplane_torch.vae import evaluating
@@ -260,7 +260,8 @@ def controlled(model: ModelConfig, fisher: float | None, weight: float | None) -
         raise ValueError("--fisher-weight needs --fisher, or a preset with a penalty on the encoder")
     given = {"target": fisher, "weight": weight}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    base = own[0] if own else FisherInformation(0.0, 1.0)
+    draws = FLOW_DRAWS if model.posterior == "iaf" else FisherInformation.num_samples
+    base = own[0] if own else FisherInformation(0.0, 1.0, num_samples=draws)
     return dataclasses.replace(model, penalties=(dataclasses.replace(base, **changes), *others))
 
 

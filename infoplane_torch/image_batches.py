@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from infoplane.estimate import Estimate
+from infoplane_torch.networks import in_float64
 from infoplane_torch.vae import VAE
 
 
@@ -131,6 +132,6 @@ def mean_over_images(values: Tensor, *, method: str, d: int, positive: bool = Fa
     2.00 ± 0.58 (importance sampling, n=3)
     """
     n = len(values)
-    values = values.double()
+    values = in_float64(values)
     error = float(values.std()) / math.sqrt(n) if n > 1 else math.nan
     return Estimate(float(values.mean()), standard_error=error, method=method, n=n, d=d, positive=positive)

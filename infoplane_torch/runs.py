@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -21,79 +20,19 @@ from infoplane_torch.data import load, own_source
 from infoplane_torch.history import History
 from infoplane_torch.image_data import ImageData
 from infoplane_torch.objective import Objective
+from infoplane_torch.run_config import RunConfig
 from infoplane_torch.training import DivergenceError, require_together, train, train_together
 from infoplane_torch.training_checks import require_images
-from infoplane_torch.training_config import TrainingConfig
 from infoplane_torch.training_run import FolderInUseError, held
 from infoplane_torch.vae import VAE
+
+__all__ = [
+    "Run", "RunConfig", "first_process", "load_run", "preset", "preset_names", "start_run", "start_runs",
+]  # fmt: skip
 
 _FILE = "config.json"
 # What the presets that cannot do without are called with.
 _TARGETS: dict[str, tuple[float, ...]] = {"fae": (20.0, 1.0), "mae": (10.0, 1.0)}
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """All that decides a run, apart from the files of the data: what ``config.json`` holds.
-
-    Parameters
-    ----------
-    data : str
-        Name of a data set, or path of one's own images, as `infoplane_torch.data.load` takes it; what is kept
-        beside the weights is the absolute path.
-    data_dir : str or None
-        Folder with the files of a named data set.
-    model : ModelConfig
-        The model and its objective; `event_shape` is that of the data.
-    training : TrainingConfig
-        How it is trained; its seed decides the initial weights too.
-
-    Examples
-    --------
-    >>> from infoplane_torch import presets
-    >>> from infoplane_torch.runs import RunConfig
-    >>> config = RunConfig("digits", None, presets.vae(event_shape=(1, 8, 8)), TrainingConfig(epochs=3))
-    >>> RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    True
-    """
-
-    data: str
-    data_dir: str | None
-    model: presets.ModelConfig
-    training: TrainingConfig
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists and numbers, ready for JSON."""
-        return {
-            "data": self.data,
-            "data_dir": self.data_dir,
-            "model": self.model.to_dict(),
-            "training": self.training.to_dict(),
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> RunConfig:
-        """Read the configuration that `to_dict` wrote.
-
-        Parameters
-        ----------
-        fields : mapping of str to object
-            What `to_dict` gave, perhaps by way of JSON.
-
-        Raises
-        ------
-        ValueError
-            If a field is missing, unknown or out of its range.
-        """
-        try:
-            return cls(
-                fields["data"],
-                fields["data_dir"],
-                presets.ModelConfig.from_dict(fields["model"]),
-                TrainingConfig(**fields["training"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"`fields` must be those that `to_dict` wrote: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,6 +195,7 @@ def start_run(
     >>> import tempfile
     >>> from infoplane_torch import presets
     >>> from infoplane_torch.runs import RunConfig, load_run, start_run
+    >>> from infoplane_torch.training import TrainingConfig
     >>> model = presets.vae(event_shape=(1, 8, 8), hidden=(16,), latent_dim=2)
     >>> training = TrainingConfig(epochs=1, warmup_epochs=1, accelerator="cpu")
     >>> config = RunConfig("digits", None, model, training)
@@ -324,6 +264,7 @@ def start_runs(
     >>> import dataclasses, tempfile
     >>> from infoplane_torch import presets
     >>> from infoplane_torch.runs import RunConfig, load_run, start_runs
+    >>> from infoplane_torch.training import TrainingConfig
     >>> training = TrainingConfig(epochs=1, warmup_epochs=1, accelerator="cpu")
     >>> sizes = {"event_shape": (1, 8, 8), "hidden": (16,), "latent_dim": 2}
     >>> models = {f"fisher{fisher}": presets.fae(fisher, 1.0, **sizes) for fisher in (1, 20)}

@@ -78,7 +78,7 @@ FLOORS = {
             "evaluation",
         ],
         ["figures"],
-        ["runs", "commands", "sweeps", "__main__"],
+        ["run_config", "runs", "commands", "sweeps", "__main__"],
     ],
 }  # fmt: skip
 TORCH = importlib.util.find_spec("torch") is not None

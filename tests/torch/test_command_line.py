@@ -263,6 +263,31 @@ def test_a_damaged_configuration_is_a_clear_error(run, tmp_path):
             load_run(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("part", "name", "value", "wanted"),
+    [
+        ("training", "epochs", "3", "int"),
+        ("training", "epochs", 3.5, "int"),
+        ("training", "binarize", "no", "bool"),
+        ("training", "learning_rate", None, "float"),
+        ("training", "patience", [5], r"int \| None"),
+        ("training", "schedule", "none", "Literal"),
+        ("model", "hidden", 16, r"tuple\[int, ...\]"),
+        ("model", "hidden", [16, "16"], r"tuple\[int, ...\]"),
+        ("model", "latent_dim", True, "int"),
+        ("model", "information", "x", r"float \| None"),
+        ("model", "penalties", [3], "tuple"),
+        (None, "data", 5, "str"),
+    ],
+)
+def test_wrong_types_in_a_configuration_are_named(part, name, value, wanted):
+    fields = RunConfig("digits", None, presets.fae(20, 1.0), TrainingConfig(patience=None)).to_dict()
+    assert RunConfig.from_dict(fields).training.patience is None
+    (fields if part is None else fields[part])[name] = value
+    with pytest.raises(ValueError, match=rf"those that `to_dict` wrote: `{name}` must be {wanted}.*, got "):
+        RunConfig.from_dict(fields)
+
+
 def test_the_module_runs_as_a_program(tmp_path):
     command = [sys.executable, "-m", "infoplane_torch", "evaluate", str(tmp_path)]
     result = subprocess.run(command, check=False, capture_output=True, text=True, timeout=100)
