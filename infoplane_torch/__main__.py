@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -60,9 +62,31 @@ def _parsed(arguments: list[str]) -> Any:
         | Annotated[Sample, tyro.conf.subcommand("sample")]
         | Annotated[Reconstruct, tyro.conf.subcommand("reconstruct")]
     )
-    return tyro.cli(
-        commands_by_name, args=arguments, prog="python -m infoplane_torch", description=_DESCRIPTION
-    )
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(shown):
+            return tyro.cli(
+                commands_by_name, args=arguments, prog="python -m infoplane_torch", description=_DESCRIPTION
+            )
+    except SystemExit as stop:
+        if (refused := _refused(stop)) is not None:
+            raise refused from None
+        sys.stderr.write(shown.getvalue())
+        raise
+
+
+def _refused(stop: SystemExit) -> ValueError | None:
+    """What a configuration of ours has said of its fields, if that is why the options were not taken."""
+    error: BaseException | None = stop
+    while error is not None:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        raised_in = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+        if isinstance(error, ValueError) and raised_in.startswith("infoplane"):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 if __name__ == "__main__":

@@ -102,6 +102,8 @@ def test_the_plane_takes_several_runs(run, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["train", "--data", "nowhere"], "`name` must be"),
+        (["train", "--training.batch-size", "0"], "error: `batch_size` must be at least 1, got 0"),
+        (["train", "--model.free-bits", "0.1", "--model.posterior", "full"], "error: `free_bits` must be 0"),
         (["train", "--data", "no/where"], "no such file or folder: no/where"),
         (["train", "--fisher-weight", "1"], "--fisher-weight needs --fisher"),
         (["train", "--training.no-binarize"], "`data.train` must lie in the support of the likelihood"),
@@ -229,7 +231,7 @@ def test_another_configuration_is_told_by_the_options_that_differ(run, capsys):
     assert "Linear(in_features=64, out_features=16, bias=True)" not in error  # the same in both
 
 
-@pytest.mark.parametrize("arguments", [["train", "--training.epochs", "0"], ["train", "--preset", "gan"], []])
+@pytest.mark.parametrize("arguments", [["train", "--training.epochs", "x"], ["train", "--preset", "gan"], []])
 def test_options_that_cannot_be_are_exit_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
