@@ -35,6 +35,9 @@ class PlaneTrajectory(Callback):
         Takes the LightningModule and a validation batch, and gives q(z|x): a distribution, or μ and log σ².
     path : str or Path, optional
         Where the picture goes, by default ``plane.png`` in the trainer's ``log_dir``.
+    num_samples : int, default 256
+        Draws of the Monte Carlo for each image, if the posterior has no closed form, as that of a flow. Then
+        derivatives are wanted: ``Trainer(inference_mode=False)``.
 
     Attributes
     ----------
@@ -55,8 +58,15 @@ class PlaneTrajectory(Callback):
     []
     """
 
-    def __init__(self, posterior: Callable[[Any, Any], Latent], path: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        posterior: Callable[[Any, Any], Latent],
+        path: str | Path | None = None,
+        *,
+        num_samples: int = 256,
+    ) -> None:
         self.posterior = posterior
+        self.num_samples = num_samples
         self.path = path
         self.trajectory: list[TrajectoryPoint] = []
         self._plane: FisherShannonPlane | None = None
@@ -90,8 +100,9 @@ class PlaneTrajectory(Callback):
         latent = self.posterior(pl_module, batch)
         posterior = as_posterior(*latent) if isinstance(latent, tuple) else as_posterior(latent)
         if self._plane is None:
-            self._plane = FisherShannonPlane(posterior.event_shape[0]).to(pl_module.device)
-        self._plane.update(posterior)
+            place = "cpu" if pl_module.device.type == "mps" else pl_module.device  # MPS has no float64
+            self._plane = FisherShannonPlane(posterior.event_shape[0]).to(place)
+        self._plane.update(posterior, num_samples=self.num_samples)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the place of the epoch to the trajectory, and log it.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import ast
+import difflib
 import hashlib
 import io
 import os
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,7 @@ def run_identity(vae: nn.Module, objective: Objective, data: str, config: Traini
     ['model', 'objective', 'data', 'configuration']
     """
     free = _FREE if config.schedule == "cosine" else (*_FREE, "epochs")
-    fields = {name: value for name, value in dataclasses.asdict(config).items() if name not in free}
+    fields = {name: value for name, value in config.to_dict().items() if name not in free}
     return {
         "model": repr(vae),
         "objective": repr(objective),
@@ -94,7 +96,7 @@ def require_same_run(checkpoint: Mapping[str, Any], identity: Mapping[str, str],
     Raises
     ------
     ValueError
-        If a part differs; the message shows both.
+        If a part differs; the message shows what of it, before and now. Data may have another name.
 
     Examples
     --------
@@ -102,12 +104,85 @@ def require_same_run(checkpoint: Mapping[str, Any], identity: Mapping[str, str],
     >>> require_same_run({"identity": {"model": "VAE"}}, {"model": "VAE"}, Path("run"))
     """
     for part, now in identity.items():
-        if (then := checkpoint["identity"][part]) != now:
-            raise ValueError(
-                f"`run_dir` {folder} holds a run with another {part}: it was\n  {then}\n"
-                f"and is now\n  {now}\n"
-                "name another folder, or start anew with `resume=False`"
-            )
+        then = checkpoint["identity"][part]
+        if then == now or (part == "data" and same_images(then, now)):
+            continue
+        was, is_now = _differences(then, now)
+        raise ValueError(
+            f"`run_dir` {folder} holds a run with another {part}: it was\n  {was}\nand is now\n  {is_now}\n"
+            "name another folder, or start anew with `resume=False`"
+        )
+
+
+def same_images(one: str, other: str) -> bool:
+    """Whether two sets of images are the same, whatever they are called.
+
+    Parameters
+    ----------
+    one, other : str
+        Their `data_identity`.
+
+    Examples
+    --------
+    >>> from infoplane_torch.checkpoints import same_images
+    >>> same_images("cats, SHA-256 0d9b", "animals, SHA-256 0d9b")
+    True
+    """
+    return one.rpartition(" ")[2] == other.rpartition(" ")[2]
+
+
+def _differences(then: str, now: str) -> tuple[str, str]:
+    """What differs of two descriptions: fields of a configuration, or lines of a module."""
+    try:
+        fields = ast.literal_eval(then), ast.literal_eval(now)
+    except (ValueError, SyntaxError):
+        fields = None, None
+    old, new = fields
+    if isinstance(old, dict) and isinstance(new, dict):
+        names = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+        one, other = (", ".join(f"{n}={f[n]!r}" for n in names if n in f) for f in (old, new))
+        return one or "none of these options", other or "none of these options"
+    lines = list(difflib.ndiff(then.splitlines(), now.splitlines()))
+    removed, added = ("; ".join(line[2:].strip() for line in lines if line[0] == sign) for sign in "-+")
+    return removed or "without what is new", added or "without it"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read the checkpoint of a run.
+
+    Parameters
+    ----------
+    path : Path
+        Its ``last.pt``.
+
+    Returns
+    -------
+    dict
+        What `infoplane_torch.training_run.TrainingRun` saves, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, or no checkpoint.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from infoplane_torch.checkpoints import read, save
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save({"model": {}, "identity": {}}, Path(folder) / "last.pt")
+    ...     sorted(read(Path(folder) / "last.pt"))
+    ['identity', 'model']
+    """
+    with path.open("rb") as file:
+        try:
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        except (RuntimeError, OSError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"{path} is damaged, or no checkpoint: {reason}") from error
+    if not isinstance(content, dict) or not {"model", "identity"} <= set(content):
+        raise ValueError(f"{path} is no checkpoint of a run")
+    return content
 
 
 def save(content: Mapping[str, Any], path: Path) -> None:

@@ -154,15 +154,17 @@ def code_accuracy(
     with evaluating(vae, seed=0):
         codes, others = (
             torch.cat([code_center(vae.encode(batch)) for batch in batches(vae, images, batch_size)])
-            .double()
             .cpu()
+            .double()
             .numpy()
             for images, _ in (train, test)
         )
     return Accuracy(model.fit(codes, classes).predict(others) == truth, classifier)
 
 
-def _classes(name: str, images: Tensor, classes: Tensor) -> np.ndarray:
+def _classes(name: str, images: Tensor, classes: Tensor | None) -> np.ndarray:
+    if classes is None:
+        raise ValueError(f"`{name}` must hold images and their classes, got None: the data have no labels")
     if classes.ndim != 1 or len(classes) != len(images):
         raise ValueError(
             f"`{name}` must hold one class for each image, got {tuple(classes.shape)} for "

@@ -12,6 +12,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from infoplane.estimate import Estimate
 from infoplane_torch.image_batches import batches, mean_over_images, require_positive
+from infoplane_torch.networks import in_float64
 from infoplane_torch.vae import VAE, evaluating
 
 
@@ -92,7 +93,7 @@ def aggregated_posterior_information(
             conditionals += [table.diagonal() for q, table in tables if q is own]
             marginals.append(torch.stack([table.logsumexp(1) for _, table in tables]).logsumexp(0))
         conditional, marginal = torch.cat(conditionals), torch.cat(marginals) - math.log(len(x))
-        log_prior = torch.cat([prior.log_prob(z) for z in codes]).double()
+        log_prior = in_float64(torch.cat([prior.log_prob(z) for z in codes]))
     options: dict[str, Any] = {"method": "aggregated posterior", "d": vae.latent_dim}
     return AggregatedInformation(
         information=mean_over_images(conditional - marginal, **options),
@@ -104,9 +105,10 @@ def aggregated_posterior_information(
 def _pairwise_log_prob(posterior: Distribution, z: Tensor) -> Tensor:
     """log q(z_i|x_j) of all codes under all posteriors of a batch, (i, j) in float64."""
     if not (isinstance(posterior, Independent) and type(posterior.base_dist) is Normal):
-        return posterior.log_prob(z[:, None]).double()
+        return in_float64(posterior.log_prob(z[:, None]))
     # Three products of matrices. The squares cancel where σ is small: float64 leaves 10⁻⁹ of 1/σ² = 10⁶.
-    mean, precision, z = posterior.mean.double(), 1 / posterior.variance.double(), z.double()
+    mean, variance, z = (in_float64(part) for part in (posterior.mean, posterior.variance, z))
+    precision = 1 / variance
     squares = z.square() @ precision.T - 2 * z @ (mean * precision).T + (mean.square() * precision).sum(1)
     constant = (precision.log() - math.log(2 * math.pi)).sum(1)
     return 0.5 * (constant - squares)
@@ -255,7 +257,7 @@ def conditional_entropies(
 def _entropy(distribution: Distribution, num_samples: int) -> Tensor:
     """Entropy of each element of a batch, discrete or differential, in float64."""
     try:
-        return distribution.entropy().double()
+        return in_float64(distribution.entropy())
     except NotImplementedError:
-        logs = [distribution.log_prob(distribution.sample()).double() for _ in range(num_samples)]
+        logs = [in_float64(distribution.log_prob(distribution.sample())) for _ in range(num_samples)]
         return -torch.stack(logs).mean(0)

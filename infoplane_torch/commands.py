@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,11 +20,22 @@ import infoplane_torch.evaluation as evaluation
 import infoplane_torch.figures as figures
 from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane_torch.checkpoints import write_atomically
+from infoplane_torch.image_data import ImageData
+from infoplane_torch.likelihoods import PixelCNN
+from infoplane_torch.mutual_information import MutualInformation
 from infoplane_torch.penalties import FisherInformation
-from infoplane_torch.presets import ModelConfig
+from infoplane_torch.posteriors import DiagonalGaussian
+from infoplane_torch.presets import FLOW_DRAWS, ModelConfig
 from infoplane_torch.runs import Run, RunConfig, first_process, load_run, start_run
 from infoplane_torch.training_config import TrainingConfig
 from infoplane_torch.vae import evaluating
+
+_FEW = 500  # images, or pairs, where one is dear
+# What is printed beside a number of evaluation.json.
+_NOTES = {
+    "aggregated_information": " (I of code and image over {n} images, at most log {n})",
+    "information_bound": " (Î ≤ I of the model, which the penalty controls, by {n} pairs)",
+}
 
 Runs = Annotated[tuple[Path, ...], tyro.conf.Positional]
 OneRun = Annotated[Path, tyro.conf.Positional]
@@ -40,6 +52,7 @@ class Train:
         file with an array "train".
     data_dir : path, optional
         Folder with the files of a named data set; otherwise $INFOPLANE_DATA, otherwise they are downloaded.
+        Of one's own images, where they are instead.
     out : path, optional
         Folder of the run; otherwise runs/DATA-PRESET.
     preset : str
@@ -72,7 +85,7 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Print likelihood, bound and place in the plane of a run on images that it was not trained on.
+    """Print likelihood, bound, informations and place in the plane of a run on images not trained on.
 
     Also writes them to evaluation.json in its folder.
 
@@ -207,13 +220,16 @@ def _train(options: Train) -> None:
         options.data, None if options.data_dir is None else str(options.data_dir), model, options.training
     )
     out = options.out or Path("runs") / f"{Path(options.data).stem}-{options.preset}"
-    run, _ = start_run(config, out, resume=options.resume, progress=options.progress and sys.stderr.isatty())
+    run, data = start_run(
+        config, out, resume=options.resume, progress=options.progress and sys.stderr.isatty()
+    )
     if first_process():
-        last = run.history.rows[run.history.best_epoch - 1]
+        best = run.history.rows[run.history.best_epoch - 1]
         print(
-            f"{out}: {len(run.history.rows)} epochs, the best {run.history.best_epoch} with a validation "
-            f"ELBO of {last['valid_elbo']:.2f} nats, tr J/d {last['valid_fisher_trace_mean']:.3g}, "
-            f"N {last['valid_entropy_power']:.3g}"
+            f"{out}: {data.name}, {_pixels(run, data)}, {len(run.history.rows)} epochs, the best "
+            f"{run.history.best_epoch} at β = {run.beta:.3g} with a validation ELBO of "
+            f"{best['valid_elbo']:.2f} nats, tr J/d {best['valid_fisher_trace_mean']:.3g}, "
+            f"N {best['valid_entropy_power']:.3g}"
         )
 
 
@@ -244,12 +260,19 @@ def controlled(model: ModelConfig, fisher: float | None, weight: float | None) -
         raise ValueError("--fisher-weight needs --fisher, or a preset with a penalty on the encoder")
     given = {"target": fisher, "weight": weight}
     changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    base = own[0] if own else FisherInformation(0.0, 1.0)
+    draws = FLOW_DRAWS if model.posterior == "iaf" else FisherInformation.num_samples
+    base = own[0] if own else FisherInformation(0.0, 1.0, num_samples=draws)
     return dataclasses.replace(model, penalties=(dataclasses.replace(base, **changes), *others))
 
 
+def _pixels(run: Run, data: ImageData) -> str:
+    """What the model sees of the images: figures are compared only where it is the same."""
+    training = run.config.training
+    return data.pixels(binarize=training.binarize, dequantize=training.dequantize)
+
+
 def _evaluate(options: Evaluate) -> None:
-    run, x = _loaded(options.run, options)
+    run, data, x = _loaded(options.run, options)
     vae = run.vae
     nll = evaluation.negative_log_likelihood(
         vae, x, num_samples=options.samples, batch_size=options.batch_size, seed=options.seed
@@ -265,20 +288,56 @@ def _evaluate(options: Evaluate) -> None:
         "entropy_power": point.entropy_power,
         "product": point.product,
     }
-    print(f"{options.run}, {len(x)} images of {options.split}, {options.samples} importance samples each")
-    for name, estimate in numbers.items():
-        print(f"{name:<16}{estimate:>10.3f} ± {estimate.standard_error:.3f}")
-    active = evaluation.active_units(vae, x) if len(x) > 1 else None
+    numbers |= _informations(run, x, seed=options.seed)
     print(
-        f"{'median ESS':<16}{nll.ess_median:>10.1f}\n{'active units':<16}{active!s:>10} of {vae.latent_dim}"
+        f"{options.run}: {len(x)} images of {options.split} of {data.name}, {_pixels(run, data)}, trained to "
+        f"β = {run.beta:.3g}; {options.samples} importance samples each"
     )
+    for name, estimate in numbers.items():
+        error = f"{estimate.standard_error:.3f}" if math.isfinite(estimate.standard_error) else "–"
+        print(f"{name:<24}{estimate:>10.3f} ± {error}" + _NOTES.get(name, "").format(n=estimate.n))
+    active = evaluation.active_units(vae, x) if len(x) > 1 else None
+    shown = "–" if active is None else active
+    print(f"{'median ESS':<24}{nll.ess_median:>10.1f}\n{'active units':<24}{shown:>10} of {vae.latent_dim}")
     record: dict[str, Any] = {
-        name: {"value": float(estimate), "standard_error": estimate.standard_error}
+        name: {
+            "value": _number(estimate),
+            "standard_error": _number(estimate.standard_error),
+            "n": estimate.n,
+        }
         for name, estimate in numbers.items()
     }
     record |= {"ess_median": nll.ess_median, "active_units": active, "images": len(x)}
     record |= {"split": options.split, "samples": options.samples, "seed": options.seed}
+    record |= {"data": data.name, "pixels": _pixels(run, data), "beta": run.beta}
     write_atomically(options.run / "evaluation.json", json.dumps(record, indent=2).encode() + b"\n")
+
+
+def _informations(run: Run, x: Tensor, *, seed: int) -> dict[str, Estimate]:
+    """What codes and images tell of each other: I of the encoder, and Î of a mutual auto-encoder.
+
+    The first takes a density of each code under the posterior of each image, so that few are taken where that
+    is dear; it is at most the logarithm of their number.
+    """
+    vae = run.vae
+    gaussian = isinstance(vae.posterior, DiagonalGaussian)
+    few = x if gaussian else x[torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))[:_FEW]]
+    aggregated = evaluation.aggregated_posterior_information(
+        vae, few, batch_size=500 if gaussian else 50, seed=seed
+    )
+    numbers = {"aggregated_information": aggregated.information}
+    penalty = dict(run.objective.modules.items()).get("information")
+    if isinstance(penalty, MutualInformation):
+        pairs = _FEW if isinstance(vae.likelihood, PixelCNN) else 10_000
+        numbers["information_bound"] = evaluation.variational_information(
+            vae, penalty.reverse, num_samples=pairs, seed=seed
+        )
+    return numbers
+
+
+def _number(value: float) -> float | None:
+    """A number as JSON knows it: what is not finite is null."""
+    return float(value) if math.isfinite(value) else None
 
 
 def _plane(options: Plane) -> None:
@@ -287,7 +346,7 @@ def _plane(options: Plane) -> None:
     points: dict[str, FisherShannonPoint] = {}
     histories = {}
     for folder in options.runs:
-        run, x = _loaded(folder, options)
+        run, _, x = _loaded(folder, options)
         name = folder.name if folder.name not in points else str(folder)
         points[name] = point = evaluation.plane_point(run.vae, x, seed=options.seed)
         histories[name] = run.history
@@ -302,27 +361,33 @@ def _plane(options: Plane) -> None:
 def _sample(options: Sample) -> None:
     run = load_run(options.run, device=_device(options.device))
     with evaluating(run.vae, seed=options.seed):
-        images = run.vae.sample(options.n, mean=options.mean)
+        try:
+            images = run.vae.sample(options.n, mean=options.mean)
+        except NotImplementedError as error:
+            raise ValueError(
+                f"--mean needs a likelihood that knows E[x|z]; this one does not: {error}"
+            ) from error
     figures.write(figures.grid(images), options.out or options.run / "samples.png")
 
 
 def _reconstruct(options: Reconstruct) -> None:
-    run, x = _loaded(options.run, options, count=options.n)
+    run, _, x = _loaded(options.run, options, count=options.n)
     figure = figures.reconstructions({options.run.name: run.vae}, x)
     figures.write(figure, options.out or options.run / "reconstructions.png")
 
 
 def _loaded(
     folder: Path, options: Evaluate | Plane | Reconstruct, *, count: int | None = None
-) -> tuple[Run, Tensor]:
-    """A run, and images of the split that the options name: the same for each run with the same data."""
+) -> tuple[Run, ImageData, Tensor]:
+    """A run, its data, and images of the split that the options name: the same for each run of these data."""
     run = load_run(folder, device=_device(options.device))
-    x = run.images(options.split, data_dir=options.data_dir)
+    data = run.data(data_dir=options.data_dir)
+    x = run.seen(data, options.split)
     count = getattr(options, "images", None) if count is None else count
     if count is not None and count < 1:
         raise ValueError(f"the number of images must be at least 1, got {count}")
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(options.seed))
-    return run, x if count is None else x[order[:count]]
+    return run, data, x if count is None else x[order[:count]]
 
 
 def _device(name: str) -> torch.device:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +17,14 @@ from infoplane_torch.data_files import (
     read_amat,
     read_idx,
     read_mat,
+    read_npz,
 )
 from infoplane_torch.image_data import ImageData, batches, epoch_seed
 from infoplane_torch.own_images import from_arrays, from_dataset, from_folder
 
 __all__ = [
     "DATA_VARIABLE", "MIRROR_VARIABLE", "ImageData", "batches", "epoch_seed", "from_arrays", "from_dataset",
-    "from_folder", "load",
+    "from_folder", "load", "own_source",
 ]  # fmt: skip
 
 _OMNIGLOT = "https://github.com/yburda/iwae/tree/master/datasets/OMNIGLOT"
@@ -41,7 +43,8 @@ def load(name: str, root: str | os.PathLike[str] | None = None, *, mirror: str |
     root : path, optional
         Folder that holds the files of a named set, itself or in a subfolder called like it. Without it, the
         folder named by the environment variable ``INFOPLANE_DATA``; without that, the files are downloaded
-        once into the user's cache and held against their published checksums.
+        once into the user's cache and held against their published checksums. Of one's own images, where
+        they are instead: see `own_source`.
     mirror : str, optional
         URL of a folder to download the original files from, instead of their home; also the environment
         variable ``INFOPLANE_MIRROR``.
@@ -55,7 +58,8 @@ def load(name: str, root: str | os.PathLike[str] | None = None, *, mirror: str |
     ValueError
         If the name is unknown, or a file is damaged or not what its name says.
     FileNotFoundError
-        If the files are not in the named folder, or cannot be downloaded; the message says what to do.
+        If the files are not in the named folder, or cannot be downloaded; the message says what to do. Or if
+        there is no such file or folder of one's own.
 
     Notes
     -----
@@ -99,17 +103,75 @@ def load(name: str, root: str | os.PathLike[str] | None = None, *, mirror: str |
         return _digits()
     if name in _READERS:
         return _READERS[name](DataFiles.of(name, root, mirror))
-    path = Path(name)
-    if path.is_dir():
-        return from_folder(path)
-    if path.is_file() and path.suffix == ".npz":
-        with np.load(path) as archive:
-            arrays = {key: archive[key] for key in archive.files}
-        if "train" not in arrays:
-            raise ValueError(f"{path} must hold an array `train`, got {sorted(arrays)}")
-        return from_arrays(arrays.pop("train"), name=path.stem, **arrays)
+    path = own_source(name, root)
+    assert path is not None  # as the name is none of those above
+    return from_folder(path) if path.is_dir() else _own_arrays(path)
+
+
+def own_source(name: str, root: str | os.PathLike[str] | None = None) -> Path | None:
+    """Find the folder, or the ``.npz`` file, of one's own images.
+
+    Parameters
+    ----------
+    name : str
+        Its path, or the name of a data set.
+    root : path, optional
+        Where it is instead: the folder or file itself, or a folder that holds it, by its path or its last
+        name. So images that have been moved are found.
+
+    Returns
+    -------
+    Path or None
+        Its absolute path; None if `name` is the name of a data set.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing, and `name` looks like a path.
+    ValueError
+        If there is nothing, and `name` looks like the name of a data set; or the file is none of arrays.
+
+    Examples
+    --------
+    >>> from infoplane_torch.data import own_source
+    >>> own_source("digits")
+    >>> own_source("pictures/cats")
+    Traceback (most recent call last):
+        ...
+    FileNotFoundError: no such file or folder: pictures/cats
+    """
+    if name == "digits" or name in _READERS:
+        return None
+    path, archive = Path(name), Path(name).suffix == ".npz"
+    places = [path] if root is None else [Path(root) / path.relative_to(path.anchor), Path(root) / path.name]
+    if root is not None and (archive or not places[1].exists()):
+        places.append(Path(root))
+    for place in places:
+        if place.is_dir() and not archive:
+            return Path(os.path.abspath(place))
+        if place.is_file():
+            if place.suffix != ".npz":
+                raise ValueError(f"{place} must be a folder of images or an .npz file")
+            return Path(os.path.abspath(place))
+    if root is not None or path.suffix or len(path.parts) > 1:
+        raise FileNotFoundError(f"no such file or folder: {' or '.join(map(str, places))}")
     names = ", ".join(f'"{known}"' for known in ("digits", *_READERS))
     raise ValueError(f"`name` must be {names}, a folder of images or an .npz file, got {name!r}")
+
+
+def _own_arrays(path: Path) -> ImageData:
+    """What an ``.npz`` file holds."""
+    arrays: dict[str, Any] = {**read_npz(path)}
+    splits = ("train", "valid", "test")
+    known = (*splits, *(f"{split}_labels" for split in splits))
+    if "train" not in arrays:
+        raise ValueError(f"{path} must hold an array `train`, got {sorted(arrays)}")
+    if unknown := sorted(set(arrays) - set(known)):
+        raise ValueError(f"{path} must hold no arrays but {', '.join(known)}, got {unknown} too")
+    try:
+        return from_arrays(arrays.pop("train"), name=path.stem, **arrays)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _digits() -> ImageData:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,3 +263,35 @@ def read_mat(path: Path, **shapes: tuple[int | None, ...]) -> dict[str, NDArray[
             wanted = ", ".join("n" if size is None else str(size) for size in shape)
             raise ValueError(f"{path} must hold `{name}` of shape ({wanted}), got {got or 'none'}")
     return {name: content[name] for name in shapes}
+
+
+def read_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """Read all arrays of an ``.npz`` file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If it is damaged, something else, or holds Python objects.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from infoplane_torch.data_files import read_npz
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.savez(f"{folder}/x.npz", train=np.zeros((3, 2)))
+    ...     sorted(read_npz(Path(folder) / "x.npz"))
+    ['train']
+    """
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is not an .npz file, or not a complete one")
+    try:
+        with np.load(path) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError) as error:
+        reason = "it holds Python objects" if "allow_pickle" in str(error) else str(error)
+        raise ValueError(f"{path} cannot be read as arrays of numbers: {reason}") from error

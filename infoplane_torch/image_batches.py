@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from infoplane.estimate import Estimate
+from infoplane_torch.networks import in_float64
 from infoplane_torch.vae import VAE
 
 
@@ -69,7 +70,7 @@ def require_positive(**numbers: int) -> None:
             raise ValueError(f"`{name}` must be at least 1, got {number}")
 
 
-def require_support(likelihood: Distribution, x: Tensor) -> None:
+def require_support(likelihood: Distribution, x: Tensor, *, name: str = "x") -> None:
     """Refuse images that a likelihood does not know, like grey ones for a Bernoulli.
 
     Parameters
@@ -78,6 +79,8 @@ def require_support(likelihood: Distribution, x: Tensor) -> None:
         p(x|z).
     x : Tensor of shape (B, *event_shape)
         Images.
+    name : str, default "x"
+        What messages call them.
 
     Raises
     ------
@@ -91,10 +94,13 @@ def require_support(likelihood: Distribution, x: Tensor) -> None:
     >>> from infoplane_torch.image_batches import require_support
     >>> require_support(Bernoulli(torch.tensor([0.5])), torch.tensor([[0.0], [1.0]]))
     """
-    support = likelihood.support
+    try:
+        support = likelihood.support
+    except NotImplementedError:  # of a user's own distribution, which need not have one
+        return
     if support is not None and not bool(support.check(x).all()):
         raise ValueError(
-            f"`x` must lie in the support of the likelihood, {support}, got values in "
+            f"`{name}` must lie in the support of the likelihood, {support}, got values in "
             f"[{float(x.min()):g}, {float(x.max()):g}]; binarise grey images for a Bernoulli"
         )
 
@@ -126,6 +132,6 @@ def mean_over_images(values: Tensor, *, method: str, d: int, positive: bool = Fa
     2.00 ± 0.58 (importance sampling, n=3)
     """
     n = len(values)
-    values = values.double()
+    values = in_float64(values)
     error = float(values.std()) / math.sqrt(n) if n > 1 else math.nan
     return Estimate(float(values.mean()), standard_error=error, method=method, n=n, d=d, positive=positive)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 _EVALUATION_SEED = 20_190_127  # any fixed number: every user evaluates on the same binary images
+_Drawn = Callable[[Tensor, torch.Generator], Tensor]
 _BLOCK_PIXELS = 1 << 22  # gathered and binarised at a time: few kernels to launch, little memory
 
 
@@ -71,7 +72,25 @@ class ImageData:
         """How the images become binary, "static" or "dynamic": likelihoods of the two are not comparable."""
         return "static" if self.binary else "dynamic"
 
-    def evaluation_images(self, split: str, *, binarize: bool = True) -> Tensor:
+    def pixels(self, *, binarize: bool = True, dequantize: bool = False) -> str:
+        """Say what a model sees of the images: "static binarisation", "dequantised grey levels" or the like.
+
+        Parameters
+        ----------
+        binarize, dequantize : bool, default True and False
+            Those of `evaluation_images`.
+
+        Examples
+        --------
+        >>> from infoplane_torch.data import load
+        >>> load("digits").pixels()
+        'dynamic binarisation'
+        """
+        if self.binary or binarize:
+            return f"{self.binarization} binarisation"
+        return "dequantised grey levels" if dequantize else "grey levels"
+
+    def evaluation_images(self, split: str, *, binarize: bool = True, dequantize: bool = False) -> Tensor:
         """Return the images of one split as floats, always the same ones.
 
         Parameters
@@ -81,6 +100,8 @@ class ImageData:
         binarize : bool, default True
             Draw each pixel of grey images once as Bernoulli(grey level), with a fixed seed; if False, return
             the grey levels in [0, 1].
+        dequantize : bool, default False
+            Add uniform noise of one grey level to those, once, with a fixed seed: (k + u)/256.
 
         Returns
         -------
@@ -89,7 +110,7 @@ class ImageData:
         Raises
         ------
         ValueError
-            If `split` is not one of the three.
+            If `split` is not one of the three, or there are no grey levels to dequantise.
 
         Examples
         --------
@@ -100,8 +121,9 @@ class ImageData:
         if split not in ("train", "valid", "test"):
             raise ValueError(f'`split` must be "train", "valid" or "test", got {split!r}')
         images = getattr(self, split).cpu()
-        if binarize and not self.binary:
-            images = _binarized(images, torch.Generator().manual_seed(_EVALUATION_SEED))
+        drawn = _drawing(binary=self.binary, binarize=binarize, dequantize=dequantize)
+        if drawn is not None:
+            images = drawn(images, torch.Generator().manual_seed(_EVALUATION_SEED))
         return _as_float(images, binary=self.binary or binarize)
 
 
@@ -113,6 +135,7 @@ def batches(
     epoch: int,
     binary: bool,
     binarize: bool = True,
+    dequantize: bool = False,
     share: tuple[int, int] = (0, 1),
 ) -> Iterator[Tensor]:
     """Yield one epoch of shuffled float batches, drawn on the device that the images are on.
@@ -135,7 +158,9 @@ def batches(
         Whether the pixels are 0 or 1 already.
     binarize : bool, default True
         Draw the pixels of grey images as Bernoulli(grey level), anew each epoch ("dynamic binarisation");
-        if False, yield grey levels in [0, 1], for a continuous likelihood.
+        if False, yield grey levels in [0, 1].
+    dequantize : bool, default False
+        Add uniform noise of one grey level to those, anew each epoch, (k + u)/256: for a density.
     share : tuple of int, default (0, 1)
         Number of this process, and how many there are: each gets its equal part of each batch, the same
         images with the same pixels as a single process would. Of the last batch, as many are left out as
@@ -148,7 +173,8 @@ def batches(
     Raises
     ------
     ValueError
-        If `batch_size` is below 1, or cannot be divided among the processes.
+        If `batch_size` is below 1, or cannot be divided among the processes; or there are no grey levels to
+        dequantise.
 
     Examples
     --------
@@ -167,8 +193,9 @@ def batches(
     distinct = tuple(dict.fromkeys(seeds))
     places = [distinct.index(one) for one in seeds]
     along = 1 if several else 0  # the dimension of the images
+    drawn = _drawing(binary=binary, binarize=binarize, dequantize=dequantize)
     streams = [
-        _blocks(images, batch_size, seed=one, epoch=epoch, draw=binarize and not binary, processes=processes)
+        _blocks(images, batch_size, seed=one, epoch=epoch, drawn=drawn, processes=processes)
         for one in distinct
     ]
     for blocks in zip(*streams, strict=True):
@@ -178,16 +205,16 @@ def batches(
 
 
 def _blocks(
-    images: Tensor, batch_size: int, *, seed: int, epoch: int, draw: bool, processes: int
+    images: Tensor, batch_size: int, *, seed: int, epoch: int, drawn: _Drawn | None, processes: int
 ) -> Iterator[Tensor]:
-    """The images of an epoch in their order, some batches at a time, their pixels drawn if they are grey."""
+    """The images of an epoch in their order, some batches at a time, their pixels drawn where they are."""
     generator = torch.Generator(images.device).manual_seed(epoch_seed(seed, epoch, stream=0))
     order = torch.randperm(len(images), generator=generator, device=images.device)
     order = order[: len(images) - len(images) % processes]
     batches_a_block = max(1, _BLOCK_PIXELS // (batch_size * images[0].numel()))
     for indices in order.split(batches_a_block * batch_size):
         block = images[indices]
-        yield _binarized(block, generator) if draw else block
+        yield block if drawn is None else drawn(block, generator)
 
 
 def epoch_seed(seed: int, epoch: int, *, stream: int) -> int:
@@ -214,9 +241,27 @@ def epoch_seed(seed: int, epoch: int, *, stream: int) -> int:
     return int(np.random.SeedSequence((seed, epoch, stream)).generate_state(1, np.uint64)[0])
 
 
+def _drawing(*, binary: bool, binarize: bool, dequantize: bool) -> _Drawn | None:
+    """How the pixels of images are drawn, if at all."""
+    if dequantize and (binary or binarize):
+        found = "binary images" if binary else "`binarize` = True"
+        raise ValueError(f"`dequantize` must have grey levels, got {found}")
+    if dequantize:
+        return _dequantized
+    return _binarized if binarize and not binary else None
+
+
 def _binarized(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.bernoulli(images.float() / 255, generator=generator).to(torch.uint8)
 
 
+def _dequantized(images: Tensor, generator: torch.Generator) -> Tensor:
+    # In 65,536 steps: with more, float32 would round some pixels up into the next level.
+    noise = torch.randint(1 << 16, images.shape, generator=generator, device=images.device)
+    return (images + noise.float() / (1 << 16)) / 256
+
+
 def _as_float(images: Tensor, *, binary: bool) -> Tensor:
+    if images.is_floating_point():
+        return images
     return images.float() if binary else images.float() / 255

@@ -89,7 +89,8 @@ class Gaussian(nn.Module):
     -----
     Its Fisher information is diag 1/σ², so the decoder's term λ_x |tr J(x) − F_x| of eq. (7) acts on the
     variance. Pixels that are constant in the data drive σ² to zero and the likelihood to infinity:
-    dequantise them, or use "scalar". log σ² is clamped to ±14.
+    dequantise them, ``TrainingConfig(binarize=False, dequantize=True)``, or use "scalar". Pixels that are
+    only 0 and 1 do so in any case. log σ² is clamped to ±14.
 
     Examples
     --------

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from infoplane.estimate import FisherShannonPoint
+from infoplane_torch.information import has_closed_form
 from infoplane_torch.plane_sums import PlaneSums
 from infoplane_torch.plugins import as_posterior
 
@@ -41,7 +42,8 @@ class FisherShannonPlane(Metric):
     -----
     The states are sums in float64, so that batches of any sizes and any number of processes give the same
     result as all images at once; they take d² + 7 numbers. `compute` gives tensors for loggers, `point` the
-    `FisherShannonPoint` with intervals and the matrix J.
+    `FisherShannonPoint` with intervals and the matrix J. MPS has no float64: there, leave the metric on the
+    CPU; posteriors may be on the device.
 
     References
     ----------
@@ -76,7 +78,9 @@ class FisherShannonPlane(Metric):
         ):
             self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, latent: Distribution | Tensor, log_variance: Tensor | None = None) -> None:
+    def update(
+        self, latent: Distribution | Tensor, log_variance: Tensor | None = None, *, num_samples: int = 256
+    ) -> None:
         """Add the posteriors of a batch of images.
 
         Parameters
@@ -85,6 +89,8 @@ class FisherShannonPlane(Metric):
             q(z|x), or its mean μ beside `log_variance`.
         log_variance : Tensor of shape (B, d), optional
             log σ² of a Gaussian posterior.
+        num_samples : int, default 256
+            Draws of the Monte Carlo for each image, if the posterior has no closed form.
 
         Raises
         ------
@@ -92,13 +98,20 @@ class FisherShannonPlane(Metric):
             If it is neither; codes alone have no sums, see `infoplane_torch.fisher_shannon`.
         ValueError
             If the posterior has another dimension than `latent_dim`.
+        RuntimeError
+            If J wants derivatives, as that of a flow, and PyTorch is in inference mode.
         """
         posterior = as_posterior(latent, log_variance)
         if posterior.event_shape != self.fisher.shape[:1]:
             raise ValueError(
                 f"`latent` must have dimension {self.fisher.shape[0]}, got {posterior.event_shape[0]}"
             )
-        total = self._sums().plus(PlaneSums.of(posterior))
+        if torch.is_inference_mode_enabled() and not has_closed_form(posterior):
+            raise RuntimeError(
+                f"J of a {type(posterior).__name__} has no closed form and wants derivatives, which "
+                "inference mode forbids: use torch.no_grad(), or in Lightning Trainer(inference_mode=False)"
+            )
+        total = self._sums().plus(PlaneSums.of(posterior, num_samples=num_samples))
         self.images, self.first, self.second, self.fisher = total
 
     def compute(self) -> dict[str, Tensor]:

@@ -121,3 +121,26 @@ def at_least_float32(output: Tensor) -> Tensor:
     torch.float32
     """
     return output.to(torch.promote_types(output.dtype, torch.float32))
+
+
+def in_float64(values: Tensor) -> Tensor:
+    """Lift to float64, in which sums over images are taken; from a device that has none (MPS), on the CPU.
+
+    Parameters
+    ----------
+    values : Tensor
+        Any numbers.
+
+    Returns
+    -------
+    Tensor
+        On the same device wherever that can be.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infoplane_torch.networks import in_float64
+    >>> in_float64(torch.zeros(1)).dtype
+    torch.float64
+    """
+    return (values.cpu() if values.device.type == "mps" else values).double()

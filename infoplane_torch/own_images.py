@@ -56,7 +56,8 @@ def from_arrays(
     Raises
     ------
     ValueError
-        If an array has another shape, values outside of its range, or too few images to split.
+        If an array has another shape, values outside of its range, or too few images to split; or classes are
+        no integers.
 
     Examples
     --------
@@ -67,10 +68,10 @@ def from_arrays(
     ((1, 28, 28), 40, 5, 5, False)
     """
     images = {"train": _as_images(train, "train")}
-    labels = {"train": _as_labels(train_labels)}
+    labels = {"train": _as_labels(train_labels, "train")}
     for split, array, label in (("valid", valid, valid_labels), ("test", test, test_labels)):
         if array is not None:
-            images[split], labels[split] = _as_images(array, split), _as_labels(label)
+            images[split], labels[split] = _as_images(array, split), _as_labels(label, split)
     for split, label in labels.items():
         if label is not None and label.shape != images[split].shape[:1]:
             raise ValueError(
@@ -126,19 +127,21 @@ def from_folder(
     Returns
     -------
     ImageData
-        Called like the folder. If every image lies in a subfolder, that subfolder is its class, in
-        alphabetical order.
+        Called like the folder. If every image to train on lies in a subfolder, that subfolder is its class,
+        numbered in alphabetical order; the other splits have the same numbers.
 
     Raises
     ------
     FileNotFoundError
         If there is no image.
     ValueError
-        If the images have different sizes, or a file is damaged.
+        If the images have different sizes, a file is damaged, a split has a class that ``train`` has not, or
+        an image can only be seen before another background.
 
     Notes
     -----
-    All images are kept in memory, one byte a pixel and channel.
+    All images are kept in memory, one byte a pixel and channel. What is transparent lies on white, as a
+    browser shows it. Hidden files, like those that macOS leaves beside each image, are no images.
 
     Examples
     --------
@@ -156,12 +159,19 @@ def from_folder(
     folder = Path(folder)
     splits = [split for split in ("train", "valid", "test") if (folder / split).is_dir()]
     if "train" not in splits:
-        images, labels = _read_folder(folder, size, grey)
+        images, names = _read_folder(folder, size, grey)
+        labels = None if names is None else _numbered(names, names, folder)
         return from_arrays(images, name=folder.name, train_labels=labels, seed=seed)
-    arrays: dict[str, Any] = {}
-    for split in splits:
-        arrays[split], arrays[f"{split}_labels"] = _read_folder(folder / split, size, grey)
-    return from_arrays(arrays.pop("train"), name=folder.name, seed=seed, **arrays)
+    read = {split: _read_folder(folder / split, size, grey) for split in splits}
+    images, classes = read.pop("train")
+    arrays: dict[str, Any] = {
+        "train_labels": None if classes is None else _numbered(classes, classes, folder)
+    }
+    for split, (others, names) in read.items():
+        arrays[split] = others
+        if classes is not None and names is not None:
+            arrays[f"{split}_labels"] = _numbered(names, classes, folder / split)
+    return from_arrays(images, name=folder.name, seed=seed, **arrays)
 
 
 def from_dataset(
@@ -236,14 +246,21 @@ def _as_images(array: ArrayLike | Tensor, split: str) -> Tensor:
     return ((255 * images).round() if real else images).to(torch.uint8).contiguous()
 
 
-def _as_labels(labels: ArrayLike | Tensor | None) -> Tensor | None:
-    return None if labels is None else torch.as_tensor(np.asarray(labels)).to(torch.int64)
+def _as_labels(labels: ArrayLike | Tensor | None, split: str) -> Tensor | None:
+    if labels is None:
+        return None
+    values = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if values.dtype.kind not in "iub":
+        raise ValueError(f"`{split}_labels` must be integers, got an array of {values.dtype}")
+    return torch.from_numpy(values.astype(np.int64))
 
 
 def _read_folder(
     folder: Path, size: tuple[int, int] | None, grey: bool
-) -> tuple[NDArray[np.uint8], NDArray[np.int64] | None]:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+) -> tuple[NDArray[np.uint8], list[str] | None]:
+    """The images of a folder and, if all lie in subfolders, the names of these, one for each image."""
+    inner = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    paths = sorted(folder / path for path in inner if not any(part[0] == "." for part in path.parts))
     if not paths:
         raise FileNotFoundError(f"no images ({', '.join(_SUFFIXES)}) in {folder}")
     images = [_read_image(path, size) for path in paths]
@@ -259,10 +276,17 @@ def _read_folder(
                 f"all images must have one size unless `size` is given, "
                 f"got {images[0].shape[:2]} in {paths[0]} and {image.shape[:2]} in {path}"
             )
-    parents = [path.relative_to(folder).parts[0] if path.parent != folder else None for path in paths]
-    if None in parents:
+    if any(path.parent == folder for path in paths):
         return np.stack(images), None
-    return np.stack(images), np.unique(np.array(parents, dtype=str), return_inverse=True)[1]
+    return np.stack(images), [path.relative_to(folder).parts[0] for path in paths]
+
+
+def _numbered(names: list[str], classes: list[str], folder: Path) -> NDArray[np.int64]:
+    """The number of each name among the classes to train on, so that a class has one number in all splits."""
+    number = {name: i for i, name in enumerate(sorted(set(classes)))}
+    if unknown := sorted(set(names) - set(number)):
+        raise ValueError(f"{folder} must have classes of `train`, {sorted(number)}, got {unknown} too")
+    return np.array([number[name] for name in names])
 
 
 def _read_image(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
@@ -271,13 +295,29 @@ def _read_image(path: Path, size: tuple[int, int] | None) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             if image.mode[0] in "IF":
                 raise ValueError(f"{path} must have 8 bits a channel, got mode {image.mode!r}")
-            grey = image.mode in ("1", "L", "LA")
-            converted = image.convert("L" if grey else "RGB")
+            grey = image.mode in ("1", "L", "LA", "La")
+            palette = image.mode in ("P", "PA")
+            opaque = image.mode[-1] not in "Aa" and "transparency" not in image.info
+            converted = image.convert("RGB") if opaque else _on_white(image, path)
     except OSError as error:
         raise ValueError(f"{path} is not a complete image: {error}") from error
+    if grey or (palette and not np.ptp(np.asarray(converted), axis=-1).any()):
+        converted = converted.convert("L")
     if size is not None:
         converted = converted.resize(size[::-1], Image.Resampling.BOX)
     return np.asarray(converted)
+
+
+def _on_white(image: Image.Image, path: Path) -> Image.Image:
+    """What is seen of an image with transparent parts, which may have all of its drawing in them."""
+    layer = image.convert("RGBA")
+    seen = Image.alpha_composite(Image.new("RGBA", image.size, "white"), layer).convert("RGB")
+    alpha = np.asarray(layer)[..., 3]
+    if alpha.any() and np.ptp(alpha) and np.asarray(seen).min() == 255:
+        raise ValueError(
+            f"{path} is white on transparent, and on white nothing is seen: make it opaque first"
+        )
+    return seen
 
 
 def _read_dataset(dataset: Dataset[Any], split: str) -> tuple[Tensor, Tensor | None]:
@@ -287,10 +327,32 @@ def _read_dataset(dataset: Dataset[Any], split: str) -> tuple[Tensor, Tensor | N
     for i in range(len(dataset)):
         item = dataset[i]
         image, *rest = item if isinstance(item, tuple | list) else (item,)
-        images.append(image if isinstance(image, Tensor) else torch.from_numpy(np.array(image)))
-        labels.append(rest[0] if rest else None)
+        images.append(_item_image(image, split))
+        labels.append(_item_class(rest[0], split) if rest else None)
     if not images or len({image.shape for image in images}) > 1:
         sizes = sorted({tuple(image.shape) for image in images})
         raise ValueError(f"`{split}` must hold images of one shape, got {sizes}")
-    known = [int(label) for label in labels if isinstance(label, int | np.integer | Tensor)]
+    known = [label for label in labels if label is not None]
     return torch.stack(images), torch.tensor(known) if len(known) == len(images) else None
+
+
+def _item_image(image: Any, split: str) -> Tensor:
+    if isinstance(image, Tensor):
+        return image
+    array = np.array(image)
+    if array.dtype.kind not in "iubf":
+        raise ValueError(
+            f"items of `{split}` must be images, or tuples that begin with an image and its class, got a "
+            f"{type(image).__name__}"
+        )
+    return torch.from_numpy(array)
+
+
+def _item_class(label: Any, split: str) -> int | None:
+    if label is None:
+        return None
+    value = label.cpu().numpy() if isinstance(label, Tensor) else np.asarray(label)
+    if value.size != 1 or value.dtype.kind not in "iub":
+        found = f"a {type(label).__name__}" + (f" of shape {value.shape}" if value.ndim else f", {label!r}")
+        raise ValueError(f"items of `{split}` must have an integer as class beside their image, got {found}")
+    return int(value.item())

@@ -102,8 +102,9 @@ class FisherInformation:
         What is compared with F: tr J/d, the mean over dimensions (1 for the standard normal prior); tr J;
         or each diagonal element J_ii by itself, the penalties summed over i.
     num_samples : int, default 256
-        Draws for each image where J has no closed form, as that of a flow, at least 2. With few of them
-        E|J − F| also counts the noise of J.
+        Draws for each image where J has no closed form, as that of a flow, at least 2; time and memory grow
+        with them. J is unbiased whatever they are; with S of them its relative standard deviation is about
+        √(2/(S d)), 8 % for S = 8 and d = 40, and E|J − F| also counts that noise.
 
     Raises
     ------

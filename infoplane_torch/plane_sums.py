@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from infoplane.estimate import Estimate, FisherShannonPoint
 from infoplane_torch.information import entropy, fisher_information, has_closed_form
+from infoplane_torch.networks import in_float64
 
 
 class PlaneSums(NamedTuple):
@@ -25,7 +26,7 @@ class PlaneSums(NamedTuple):
     second : Tensor of shape (2, 2)
         Σ of the products of the two.
     fisher : Tensor of shape (d, d)
-        Σ J. All are float64, on the device of the posterior, without gradient.
+        Σ J. All are float64, on the device of the posterior (of MPS, on the CPU), without gradient.
     """
 
     images: Tensor
@@ -45,8 +46,8 @@ class PlaneSums(NamedTuple):
             Draws of the Monte Carlo for each image, if there is no closed form.
         """
         with torch.no_grad():
-            fisher = fisher_information(posterior, num_samples=num_samples).double()  # (B, d, d)
-            h = entropy(posterior, num_samples=num_samples).double()  # (B,)
+            fisher = in_float64(fisher_information(posterior, num_samples=num_samples))  # (B, d, d)
+            h = in_float64(entropy(posterior, num_samples=num_samples))  # (B,)
             both = torch.stack((h, fisher.diagonal(dim1=-2, dim2=-1).sum(-1)))
         return cls(both.new_tensor(both.shape[1]), both.sum(1), both @ both.T, fisher.sum(0))
 
@@ -72,11 +73,16 @@ class PlaneSums(NamedTuple):
         Raises
         ------
         ValueError
-            If there is no image.
+            If there is no image, or H or tr J is not finite.
         """
         n, d = int(self.images), self.fisher.shape[0]
         if n == 0:
             raise ValueError("a place in the plane needs at least one image, got none")
+        if not bool(self.first.isfinite().all()):
+            h, trace = (self.first / n).tolist()
+            raise ValueError(
+                f"the posteriors must have finite H and tr J, got {h:g} and {trace:g} in the mean"
+            )
         mean = (self.first / n).cpu()
         # Covariance of the two means; of a single image it is not known.
         spread = self.second.cpu() / n - torch.outer(mean, mean)

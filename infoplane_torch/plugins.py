@@ -59,6 +59,7 @@ def fisher_penalty(
     weight: float,
     form: Form = "abs",
     reduction: Reduction = "mean",
+    num_samples: int = 256,
 ) -> Tensor:
     """Penalty λ |tr J − F| on the Fisher information of a model's codes, in nats: add it to the loss.
 
@@ -78,6 +79,9 @@ def fisher_penalty(
         |J − F|, or max(F − J, 0). For "lagrangian", which has a state, see `infoplane_torch.penalties`.
     reduction : {"mean", "sum", "none"}, default "mean"
         tr J/d, tr J, or each J_ii by itself, is compared with F.
+    num_samples : int, default 256
+        Draws for each image where J has no closed form, as that of a flow; the time of a step grows with
+        them, and 8 are enough to train by: see `infoplane_torch.penalties.FisherInformation`.
 
     Returns
     -------
@@ -108,10 +112,12 @@ def fisher_penalty(
     >>> fisher_penalty(mu, logvar, target=20, weight=0.1)
     tensor(1.9000, grad_fn=<MulBackward0>)
     """
-    penalty = FisherInformation(target, weight, form=form, reduction=reduction)
+    penalty = FisherInformation(target, weight, form=form, reduction=reduction, num_samples=num_samples)
     if isinstance(latent, Tensor) and log_variance is None:
         return penalty.of_codes(latent)
-    return penalty.of_distribution(as_posterior(latent, log_variance))
+    posterior = as_posterior(latent, log_variance)
+    require_images(posterior)
+    return penalty.of_distribution(posterior)
 
 
 def fisher_shannon(
@@ -146,7 +152,7 @@ def fisher_shannon(
     TypeError
         If the distribution is discrete.
     ValueError
-        If shapes are wrong, or codes too few.
+        If shapes are wrong, codes too few, or H or J is not finite.
 
     References
     ----------
@@ -161,9 +167,39 @@ def fisher_shannon(
     1.34 ± 0.25 (closed form, n=3)
     """
     if isinstance(latent, Tensor) and log_variance is None:
-        return place_of_sample(latent.detach().double().cpu().numpy(), method=method)
+        return place_of_sample(latent.detach().cpu().double().numpy(), method=method)
     posterior = as_posterior(latent, log_variance)
+    require_images(posterior)
     return PlaneSums.of(posterior, num_samples=num_samples).point(method=method_of(posterior))
+
+
+def require_images(posterior: Distribution) -> None:
+    """Refuse a batch of no images.
+
+    Parameters
+    ----------
+    posterior : Distribution
+        q(z|x), of batch shape (B,).
+
+    Raises
+    ------
+    ValueError
+        If B is 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch.distributions import Independent, Normal
+    >>> from infoplane_torch.plugins import require_images
+    >>> require_images(Independent(Normal(torch.zeros(0, 2), 1.0), 1))
+    Traceback (most recent call last):
+        ...
+    ValueError: `latent` must hold at least one image, got batch shape (0,)
+    """
+    if 0 in posterior.batch_shape:
+        raise ValueError(
+            f"`latent` must hold at least one image, got batch shape {tuple(posterior.batch_shape)}"
+        )
 
 
 def as_posterior(latent: Distribution | Tensor, log_variance: Tensor | None = None) -> Distribution:

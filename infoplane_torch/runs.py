@@ -7,88 +7,32 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 import infoplane_torch.presets as presets
-from infoplane_torch.checkpoints import write_atomically
-from infoplane_torch.data import load
+from infoplane.errors import warn
+from infoplane_torch.checkpoints import data_identity, read, same_images, write_atomically
+from infoplane_torch.data import load, own_source
 from infoplane_torch.history import History
 from infoplane_torch.image_data import ImageData
 from infoplane_torch.objective import Objective
+from infoplane_torch.run_config import RunConfig
 from infoplane_torch.training import DivergenceError, require_together, train, train_together
-from infoplane_torch.training_config import TrainingConfig
+from infoplane_torch.training_checks import require_images
+from infoplane_torch.training_run import FolderInUseError, held
 from infoplane_torch.vae import VAE
+
+__all__ = [
+    "Run", "RunConfig", "first_process", "load_run", "preset", "preset_names", "start_run", "start_runs",
+]  # fmt: skip
 
 _FILE = "config.json"
 # What the presets that cannot do without are called with.
 _TARGETS: dict[str, tuple[float, ...]] = {"fae": (20.0, 1.0), "mae": (10.0, 1.0)}
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """All that decides a run, apart from the files of the data: what ``config.json`` holds.
-
-    Parameters
-    ----------
-    data : str
-        Name of a data set, or path of one's own images, as `infoplane_torch.data.load` takes it.
-    data_dir : str or None
-        Folder with the files of a named data set.
-    model : ModelConfig
-        The model and its objective; `event_shape` is that of the data.
-    training : TrainingConfig
-        How it is trained; its seed decides the initial weights too.
-
-    Examples
-    --------
-    >>> from infoplane_torch import presets
-    >>> from infoplane_torch.runs import RunConfig
-    >>> config = RunConfig("digits", None, presets.vae(event_shape=(1, 8, 8)), TrainingConfig(epochs=3))
-    >>> RunConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
-    True
-    """
-
-    data: str
-    data_dir: str | None
-    model: presets.ModelConfig
-    training: TrainingConfig
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain dictionaries, lists and numbers, ready for JSON."""
-        return {
-            "data": self.data,
-            "data_dir": self.data_dir,
-            "model": self.model.to_dict(),
-            "training": dataclasses.asdict(self.training),
-        }
-
-    @classmethod
-    def from_dict(cls, fields: Mapping[str, Any]) -> RunConfig:
-        """Read the configuration that `to_dict` wrote.
-
-        Parameters
-        ----------
-        fields : mapping of str to object
-            What `to_dict` gave, perhaps by way of JSON.
-
-        Raises
-        ------
-        ValueError
-            If a field is missing, unknown or out of its range.
-        """
-        try:
-            return cls(
-                fields["data"],
-                fields["data_dir"],
-                presets.ModelConfig.from_dict(fields["model"]),
-                TrainingConfig(**fields["training"]),
-            )
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"`fields` must be those that `to_dict` wrote: {error}") from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,11 +47,41 @@ class Run:
         The model with the weights of its best epoch, in evaluation mode.
     history : History
         Its epochs.
+    objective : Objective
+        What was maximised; the networks and multipliers of its penalties are those of the best epoch, for
+        example ``objective.modules["information"].reverse`` of a mutual auto-encoder.
+    data_identity : str
+        The images that it was trained on, by their `infoplane_torch.checkpoints.data_identity`.
     """
 
     config: RunConfig
     vae: VAE
     history: History
+    objective: Objective
+    data_identity: str
+
+    @property
+    def beta(self) -> float:
+        """The weight β that the KL term had in the best epoch; below 1, the warm-up had not ended."""
+        return float(self.history.rows[self.history.best_epoch - 1]["beta"])
+
+    def data(self, *, data_dir: str | os.PathLike[str] | None = None) -> ImageData:
+        """Load the data that the model was trained on.
+
+        Parameters
+        ----------
+        data_dir : path, optional
+            Folder with the files, if it is another one now.
+
+        Warns
+        -----
+        InfoplaneWarning
+            If the images are others than those that the model was trained on.
+        """
+        data = load(self.config.data, self.config.data_dir if data_dir is None else data_dir)
+        if not same_images(self.data_identity, now := data_identity(data)):
+            warn(f"the model was trained on other images: {self.data_identity}, and these are {now}")
+        return data
 
     def images(self, split: str, *, data_dir: str | os.PathLike[str] | None = None) -> torch.Tensor:
         """Load the images of a split as the model knows them: binary, or in grey levels.
@@ -118,9 +92,26 @@ class Run:
             Which.
         data_dir : path, optional
             Folder with the files, if it is another one now.
+
+        Warns
+        -----
+        InfoplaneWarning
+            If the images are others than those that the model was trained on.
         """
-        data = load(self.config.data, self.config.data_dir if data_dir is None else data_dir)
-        return data.evaluation_images(split, binarize=self.config.training.binarize)
+        return self.seen(self.data(data_dir=data_dir), split)
+
+    def seen(self, data: ImageData, split: str) -> torch.Tensor:
+        """Give the images of a split as the model knows them.
+
+        Parameters
+        ----------
+        data : ImageData
+            The images.
+        split : {"train", "valid", "test"}
+            Which.
+        """
+        training = self.config.training
+        return data.evaluation_images(split, binarize=training.binarize, dequantize=training.dequantize)
 
 
 def preset_names() -> list[str]:
@@ -204,8 +195,10 @@ def start_run(
     >>> import tempfile
     >>> from infoplane_torch import presets
     >>> from infoplane_torch.runs import RunConfig, load_run, start_run
+    >>> from infoplane_torch.training import TrainingConfig
     >>> model = presets.vae(event_shape=(1, 8, 8), hidden=(16,), latent_dim=2)
-    >>> config = RunConfig("digits", None, model, TrainingConfig(epochs=1, accelerator="cpu"))
+    >>> training = TrainingConfig(epochs=1, warmup_epochs=1, accelerator="cpu")
+    >>> config = RunConfig("digits", None, model, training)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = start_run(config, folder, progress=False)
     ...     load_run(folder).vae.sample(3).shape
@@ -215,7 +208,7 @@ def start_run(
     data = load(config.data, config.data_dir)
     config, vae, objective = _made(config, data)
     if not resume or not (folder / "last.pt").exists():  # otherwise `train` holds it against the old one
-        _keep(config, folder)
+        _keep_first(config, folder)
     history = train(
         vae,
         objective,
@@ -228,7 +221,7 @@ def start_run(
     )
     if first_process():
         _keep(config, folder)  # of a run made longer
-    return Run(config, vae, history), data
+    return Run(config, vae, history, objective, data_identity(data)), data
 
 
 def start_runs(
@@ -271,7 +264,8 @@ def start_runs(
     >>> import dataclasses, tempfile
     >>> from infoplane_torch import presets
     >>> from infoplane_torch.runs import RunConfig, load_run, start_runs
-    >>> training = TrainingConfig(epochs=1, accelerator="cpu")
+    >>> from infoplane_torch.training import TrainingConfig
+    >>> training = TrainingConfig(epochs=1, warmup_epochs=1, accelerator="cpu")
     >>> sizes = {"event_shape": (1, 8, 8), "hidden": (16,), "latent_dim": 2}
     >>> models = {f"fisher{fisher}": presets.fae(fisher, 1.0, **sizes) for fisher in (1, 20)}
     >>> configs = {name: RunConfig("digits", None, model, training) for name, model in models.items()}
@@ -291,7 +285,7 @@ def start_runs(
     require_together(models, training, [*folders.values()])
     for name, (config, _, _) in made.items():
         if not resume or not (folders[name] / "last.pt").exists():
-            _keep(config, folders[name])
+            _keep_first(config, folders[name])
     ends = train_together(
         models,
         data,
@@ -302,25 +296,45 @@ def start_runs(
         max_seconds=max_seconds,
     )
     runs: dict[str, Run | DivergenceError] = {}
-    for (name, (config, vae, _)), end in zip(made.items(), ends, strict=True):
+    images = data_identity(data)
+    for (name, (config, vae, objective)), end in zip(made.items(), ends, strict=True):
         _keep(config, folders[name])
-        runs[name] = end if isinstance(end, DivergenceError) else Run(config, vae, end)
+        if isinstance(end, DivergenceError):
+            runs[name] = end
+        else:
+            runs[name] = Run(config, vae, end, objective, images)
     return runs, data
 
 
 def _made(config: RunConfig, data: ImageData) -> tuple[RunConfig, VAE, Objective]:
-    """The configuration with the shape of the data, and the fresh model that it describes."""
+    """The configuration with the shape and place of the data, and the fresh model that it describes."""
     _require_levels(config, data)
+    own = own_source(config.data, config.data_dir)
+    if own is not None:
+        config = dataclasses.replace(config, data=str(own), data_dir=None)
+    elif config.data_dir is not None:
+        config = dataclasses.replace(config, data_dir=os.path.abspath(config.data_dir))
     if tuple(config.model.event_shape) != data.shape:
         config = dataclasses.replace(config, model=dataclasses.replace(config.model, event_shape=data.shape))
     torch.manual_seed(config.training.seed)
-    return config, *presets.build(config.model)
+    vae, objective = presets.build(config.model)
+    require_images(vae, data, config.training)  # before anything is written
+    return config, vae, objective
 
 
 def _keep(config: RunConfig, folder: Path) -> None:
     """Write the configuration into the folder of its run."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / _FILE, json.dumps(config.to_dict(), indent=2).encode() + b"\n")
+
+
+def _keep_first(config: RunConfig, folder: Path) -> None:
+    """Write the configuration of a run that begins, but not over that of another which is going on.
+
+    Whoever is there is another process of this run, which writes the same, or training will refuse to begin.
+    """
+    with suppress(FolderInUseError), held(folder):
+        _keep(config, folder)
 
 
 def _require_levels(config: RunConfig, data: ImageData) -> None:
@@ -355,7 +369,11 @@ def load_run(folder: str | os.PathLike[str], *, device: str | torch.device = "cp
     FileNotFoundError
         If the folder holds no run, or one that has not finished an epoch.
     ValueError
-        If its configuration cannot be read, or does not fit the weights.
+        If its configuration or its checkpoint cannot be read, or they do not fit each other.
+
+    Notes
+    -----
+    A folder that `infoplane_torch.training.train` made by itself has no configuration: see there.
 
     Examples
     --------
@@ -373,17 +391,21 @@ def load_run(folder: str | os.PathLike[str], *, device: str | torch.device = "cp
         config = RunConfig.from_dict(json.loads((folder / _FILE).read_text()))
     except ValueError as error:
         raise ValueError(f"{folder / _FILE} cannot be read: {error}") from error
-    checkpoint = torch.load(folder / "last.pt", map_location="cpu", weights_only=True)
-    vae, _ = presets.build(config.model)
+    checkpoint = read(folder / "last.pt")
+    vae, objective = presets.build(config.model)
     try:
         vae.load_state_dict(checkpoint["best_model"])
+        objective.modules.load_state_dict(
+            checkpoint.get("best_penalties", {})
+        )  # older runs had no such state
     except RuntimeError as error:
         raise ValueError(
             f"{folder / 'last.pt'} holds the weights of another model than {_FILE} describes, perhaps of "
             f"another version: {error}"
         ) from error
-    history = checkpoint["history"]
-    return Run(config, vae.to(device).eval(), History(history["latent_dim"], tuple(history["rows"])))
+    objective.modules.to(device).eval()
+    history = History(checkpoint["history"]["latent_dim"], tuple(checkpoint["history"]["rows"]))
+    return Run(config, vae.to(device).eval(), history, objective, checkpoint["identity"]["data"])
 
 
 def first_process() -> bool:

@@ -160,7 +160,8 @@ def run_sweep(options: Sweep) -> None:
     out = options.out or Path("runs") / f"{Path(options.data).stem}-{options.preset}-sweep"
     progress = options.progress and sys.stderr.isatty()
     runs, data = start_runs(configs, out, resume=options.resume, progress=progress)
-    images = data.evaluation_images(options.split, binarize=options.training.binarize)
+    training = options.training
+    images = data.evaluation_images(options.split, binarize=training.binarize, dequantize=training.dequantize)
     points: dict[str, list[FisherShannonPoint]] = {}
     for name in models:
         for seed in options.seeds:

@@ -13,15 +13,16 @@ from infoplane_torch.history import History
 from infoplane_torch.image_data import ImageData
 from infoplane_torch.member_numbers import require_stackable
 from infoplane_torch.objective import Objective
+from infoplane_torch.training_checks import require_images, warn_of_training
 from infoplane_torch.training_config import Accelerator, Precision, Schedule, TrainingConfig
 from infoplane_torch.training_loop import train_runs
 from infoplane_torch.training_loss import Loss
-from infoplane_torch.training_run import DivergenceError, TrainingRun, is_finished
+from infoplane_torch.training_run import DivergenceError, FolderInUseError, TrainingRun, is_finished
 from infoplane_torch.vae import VAE
 
 __all__ = [
-    "Accelerator", "DivergenceError", "Precision", "Schedule", "TrainingConfig", "is_finished", "train",
-    "train_together",
+    "Accelerator", "DivergenceError", "FolderInUseError", "Precision", "Schedule", "TrainingConfig",
+    "is_finished", "train", "train_together",
 ]  # fmt: skip
 
 
@@ -72,9 +73,15 @@ def train(
         If the loss or the gradient is no longer finite.
     ValueError
         If `run_dir` holds a run of another model, objective, data set or configuration. `epochs` and
-        `accelerator` may differ: a finished run can be made longer.
-    RuntimeError
+        `accelerator` may differ: a finished run can be made longer. If the likelihood does not know such
+        images, as a Bernoulli grey ones.
+    FolderInUseError
         If another process, or thread, is training in `run_dir`.
+
+    Warns
+    -----
+    InfoplaneWarning
+        If β does not reach 1, or a continuous likelihood meets pixels that are only 0 and 1.
 
     Notes
     -----
@@ -86,6 +93,9 @@ def train(
     Early stopping and the best epoch go by the ELBO, whatever the penalties are; no likelihood is estimated
     here.
 
+    Without a configuration beside them, `infoplane_torch.runs.load_run` cannot open the weights: make the
+    model again and load them by ``vae.load_state_dict(torch.load(f"{run_dir}/best.pt", weights_only=True))``.
+
     Examples
     --------
     >>> import tempfile
@@ -95,10 +105,13 @@ def train(
     >>> config = presets.fae(20, 1.0, event_shape=data.shape, hidden=(16,), latent_dim=2)
     >>> model, objective = presets.build(config)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     history = train(model, objective, data, TrainingConfig(epochs=2), folder, progress=False)
+    ...     training = TrainingConfig(epochs=2, warmup_epochs=1)
+    ...     history = train(model, objective, data, training, folder, progress=False)
     >>> len(history.rows), model.training
     (2, False)
     """
+    require_images(vae, data, config)
+    warn_of_training(vae, data, config)
     run = TrainingRun(vae, objective, data_identity(data), config, Path(run_dir))
     (outcome,) = train_runs([run], data, resume=resume, progress=progress, max_seconds=max_seconds)
     if isinstance(outcome, DivergenceError):
@@ -146,13 +159,13 @@ def train_together(
     Raises
     ------
     ValueError
-        If models or configurations differ in more than that; a folder holds another run; or the models cannot
-        be stacked: see `infoplane_torch.stacked_loss.StackedLoss`.
+        If models or configurations differ in more than that; a folder holds another run; the images do not
+        fit, as `train` says; or the models cannot be stacked: see `infoplane_torch.stacked_loss.StackedLoss`.
 
     Warns
     -----
     InfoplaneWarning
-        When a model diverges.
+        When a model diverges; and as `train`.
 
     Notes
     -----
@@ -176,7 +189,7 @@ def train_together(
     >>> data = load("digits")
     >>> sizes = {"event_shape": data.shape, "hidden": (16,), "latent_dim": 2}
     >>> models = [presets.build(presets.fae(fisher, 1.0, **sizes)) for fisher in (1, 5, 20)]
-    >>> configs = [TrainingConfig(epochs=2, accelerator="cpu")] * 3
+    >>> configs = [TrainingConfig(epochs=2, warmup_epochs=1, accelerator="cpu")] * 3
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     run_dirs = [f"{folder}/fisher{fisher}" for fisher in (1, 5, 20)]
     ...     histories = train_together(models, data, configs, run_dirs, progress=False)
@@ -185,6 +198,9 @@ def train_together(
     """
     folders = [Path(folder) for folder in run_dirs]
     require_together(models, configs, folders)
+    vae, config = models[0][0], configs[0]  # the others have the same likelihood, epochs and images
+    require_images(vae, data, config)
+    warn_of_training(vae, data, config)
     images = data_identity(data)
     runs = [
         TrainingRun(vae, objective, images, config, folder)

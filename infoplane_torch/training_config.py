@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 Precision = Literal["32-true", "bf16-mixed"]
 Accelerator = Literal["auto", "cpu", "cuda", "mps"]
@@ -32,10 +32,12 @@ class TrainingConfig:
         Stop after so many epochs, counted from the end of the warm-up, without a better ELBO on the
         validation images; None never stops early.
     clip_norm : float, default 200
-        Largest Euclidean norm of the gradient, which is scaled down to it; ``math.inf`` for no limit. The
+        Largest Euclidean norm of the gradient, which is scaled down to it; inf for no limit. The
         networks of penalties count in it.
     seed : int, default 0
-        What order, binarisation and noise depend on, but not the initial weights, which are made before.
+        What order, binarisation and noise depend on; of a run that is started by its configuration, as by the
+        command line, the initial weights too. `infoplane_torch.training.train` is given a model that has
+        them.
     precision : {"32-true", "bf16-mixed"}, default "32-true"
         Arithmetic of the networks; weights and losses are float32 in either.
     accelerator : {"auto", "cpu", "cuda", "mps"}, default "auto"
@@ -71,6 +73,9 @@ class TrainingConfig:
     checkpoint_seconds : float, default 10
         Save after an epoch if so long ago nothing was saved; 0 saves after each. What is lost by a kill is
         computed again to the same bits. Of several models side by side, as many times that.
+    dequantize : bool, default False
+        Add uniform noise of one grey level, (k + u)/256, anew each epoch and once to what is evaluated: for a
+        Gaussian likelihood, as the density of images of few levels has no bound. Needs `binarize` = False.
 
     Raises
     ------
@@ -107,6 +112,7 @@ class TrainingConfig:
     nodes: int = 1
     validation_batch_size: int = 1000
     checkpoint_seconds: float = 10.0
+    dequantize: bool = False
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -142,6 +148,16 @@ class TrainingConfig:
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}")
+        if self.dequantize and self.binarize:
+            raise ValueError("`dequantize` must have grey levels, got `binarize` = True")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers and words, ready for JSON, by which a run is recognised.
+
+        Options that came after runs were kept are left out where they are off, as in the records of those.
+        """
+        fields = asdict(self)
+        return fields if self.dequantize else {key: fields[key] for key in fields if key != "dequantize"}
 
     def beta(self, epoch: int) -> float:
         """Return the weight β of the KL term in an epoch.

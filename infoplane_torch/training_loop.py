@@ -22,7 +22,7 @@ from infoplane_torch.image_data import ImageData, batches, epoch_seed
 from infoplane_torch.stacked_loss import StackedLoss
 from infoplane_torch.training_config import TrainingConfig
 from infoplane_torch.training_loss import Loss
-from infoplane_torch.training_run import DivergenceError, TrainingRun
+from infoplane_torch.training_run import DivergenceError, TrainingRun, held
 from infoplane_torch.training_step import Means, TrainingStep, WeightAverage
 
 _NOISE, _VALIDATION, _STREAMS = 1, 2, 3  # streams of `epoch_seed`; 0 is that of the batches
@@ -87,7 +87,7 @@ def train_runs(
     >>> from infoplane_torch.training_loop import train_runs
     >>> data = load("digits")
     >>> model, objective = presets.build(presets.vae(event_shape=data.shape, hidden=(16,), latent_dim=2))
-    >>> config = TrainingConfig(epochs=1, accelerator="cpu")
+    >>> config = TrainingConfig(epochs=1, warmup_epochs=1, accelerator="cpu")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     run = TrainingRun(model, objective, data_identity(data), config, Path(folder))
     ...     (history,) = train_runs([run], data, resume=True, progress=False)
@@ -103,7 +103,7 @@ def train_runs(
     with ExitStack() as folders:
         if fabric.is_global_zero:
             for run in runs:
-                folders.enter_context(run.held())
+                folders.enter_context(held(run.folder))
         for run in runs:
             run.begin(fabric, resume=resume)
         _train_all(runs, data, clock, progress=progress)
@@ -116,7 +116,7 @@ def train_runs(
 def _train_all(runs: Sequence[TrainingRun], data: ImageData, clock: _Clock, *, progress: bool) -> None:
     """Train runs to their ends, those that are as far as each other side by side."""
     config, fabric = runs[0].config, clock.fabric
-    valid = data.evaluation_images("valid", binarize=config.binarize)
+    valid = data.evaluation_images("valid", binarize=config.binarize, dequantize=config.dequantize)
     valid = valid.tensor_split(fabric.world_size)[fabric.global_rank].to(fabric.device)
     images = _Images(data.train.to(fabric.device), valid, data.binary)
     with (
@@ -202,6 +202,7 @@ def _train_group(
             epoch=epoch,
             binary=images.binary,
             binarize=config.binarize,
+            dequantize=config.dequantize,
             share=(fabric.global_rank, fabric.world_size),
         )
         # x: (*loss.shape, share of the batch, channels, height, width) float32

@@ -10,18 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 
-from infoplane_torch.checkpoints import require_same_run, run_identity, save, write_atomically
+from infoplane_torch.checkpoints import read, require_same_run, run_identity, save, write_atomically
 from infoplane_torch.history import History
 from infoplane_torch.objective import Objective
 from infoplane_torch.training_config import TrainingConfig
 from infoplane_torch.training_step import Fault
 from infoplane_torch.vae import VAE
+
+
+class FolderInUseError(RuntimeError):
+    """Another process, or thread, is training in the folder of a run."""
 
 
 class DivergenceError(RuntimeError):
@@ -55,6 +58,41 @@ def is_finished(history: History, config: TrainingConfig) -> bool:
         return True
     waited = done - max(history.best_epoch, config.warmup_epochs)
     return config.patience is not None and waited >= config.patience
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Make the folder of a run, and keep others from training in it for a block.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+
+    Raises
+    ------
+    FolderInUseError
+        If another is there.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from infoplane_torch.training_run import held
+    >>> with tempfile.TemporaryDirectory() as folder, held(Path(folder)):
+    ...     pass
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise FolderInUseError(
+            f"one training at a time is possible in a folder, and another is going on in {folder}"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class TrainingRun:
@@ -154,28 +192,6 @@ class TrainingRun:
             "a smaller `learning_rate`, `clip_norm` or penalty weight may help"
         )
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Make the folder, and keep others from training in it for a block; a killed process lets go of it.
-
-        Raises
-        ------
-        RuntimeError
-            If another is there.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RuntimeError(
-                f"one training at a time is possible in a folder, and another is going on in {self.folder}"
-            ) from None
-        try:
-            yield
-        finally:
-            lock.release()
-
     def begin(self, fabric: Fabric, *, resume: bool) -> None:
         """Go on from the folder's checkpoint, if any; the first process reads it for all.
 
@@ -192,7 +208,7 @@ class TrainingRun:
                 for old in (path, self.folder / "best.pt", *self.folder.glob("events.out.tfevents.*")):
                     old.unlink(missing_ok=True)
             if path.exists():
-                checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+                checkpoint = read(path)
         checkpoint = fabric.broadcast(checkpoint)
         if checkpoint is None:
             return

@@ -121,13 +121,16 @@ class VAE(nn.Module):
         ValueError
             If `x` has another shape.
         TypeError
-            If `x` is not floating point.
+            If `x` is not floating point, or one of `x` and the weights is float64 and the other is not.
         """
         if x.ndim != 1 + len(self.event_shape) or x.shape[1:] != self.event_shape:
             shape = "".join(f", {size}" for size in self.event_shape)
             raise ValueError(f"`x` must have shape (B{shape}), got {tuple(x.shape)}")
         if not x.is_floating_point():
             raise TypeError(f"`x` must be floating point, got {x.dtype}")
+        weight = next(self.parameters(), x)
+        if (x.dtype == torch.float64) != (weight.dtype == torch.float64):  # autocast bridges all others
+            raise TypeError(f"`x` must be {weight.dtype} like the weights of the model, got {x.dtype}")
         posterior: distributions.Distribution = self.posterior(x)
         return posterior
 

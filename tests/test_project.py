@@ -70,14 +70,15 @@ FLOORS = {
         ["data_files", "image_data", "own_images", "data"],
         [
             "history", "callbacks", "training_config", "checkpoints", "training_loss", "training_step",
-            "member_numbers", "member_calls", "stacked_loss", "training_run", "training_loop", "training",
+            "member_numbers", "member_calls", "stacked_loss", "training_run", "training_loop",
+            "image_batches", "training_checks", "training",
         ],
         [
-            "image_batches", "likelihood_estimation", "model_plane", "code_information", "code_accuracy",
+            "likelihood_estimation", "model_plane", "code_information", "code_accuracy",
             "evaluation",
         ],
         ["figures"],
-        ["runs", "commands", "sweeps", "__main__"],
+        ["run_config", "runs", "commands", "sweeps", "__main__"],
     ],
 }  # fmt: skip
 TORCH = importlib.util.find_spec("torch") is not None

@@ -183,3 +183,5 @@ def test_wrong_arguments_are_named():
         code_accuracy(model, (x, y), (x, y), classifier="svm")
     with pytest.raises(ValueError, match="`neighbors` must lie between 1 and 30, got 31"):
         code_accuracy(model, (x, y), (x, y), classifier="knn", neighbors=31)
+    with pytest.raises(ValueError, match="`test` must hold images and their classes, got None"):
+        code_accuracy(model, (x, y), (x, None))

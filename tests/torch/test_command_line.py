@@ -7,12 +7,17 @@ import sys
 from itertools import pairwise
 
 import matplotlib.image
+import numpy as np
 import pytest
+import torch
 
+from infoplane.errors import InfoplaneWarning
 from infoplane_torch import presets
 from infoplane_torch.__main__ import main
+from infoplane_torch.evaluation import variational_information
 from infoplane_torch.runs import RunConfig, load_run, preset, preset_names, start_run
 from infoplane_torch.training_config import TrainingConfig
+from infoplane_torch.training_run import held
 
 SMALL = (
     "--no-progress", "--model.hidden", "16", "--model.latent-dim", "3", "--training.epochs", "2",
@@ -97,7 +102,11 @@ def test_the_plane_takes_several_runs(run, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["train", "--data", "nowhere"], "`name` must be"),
+        (["train", "--training.batch-size", "0"], "error: `batch_size` must be at least 1, got 0"),
+        (["train", "--model.free-bits", "0.1", "--model.posterior", "full"], "error: `free_bits` must be 0"),
+        (["train", "--data", "no/where"], "no such file or folder: no/where"),
         (["train", "--fisher-weight", "1"], "--fisher-weight needs --fisher"),
+        (["train", "--training.no-binarize"], "`data.train` must lie in the support of the likelihood"),
         (["train", "--data", "mnist", "--data-dir", "EMPTY"], "no train-images-idx3-ubyte.gz"),
         (["evaluate", "EMPTY"], "is no run: it has no config.json"),
         (["evaluate", "RUN", "--split", "all"], "`split` must be"),
@@ -114,7 +123,115 @@ def test_what_is_wrong_is_said_in_one_line(arguments, message, run, tmp_path, ca
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["train", "--training.epochs", "0"], ["train", "--preset", "gan"], []])
+def test_a_second_training_in_a_folder_is_said_in_one_line_and_leaves_the_first_ones_configuration(
+    tmp_path, capsys
+):
+    (tmp_path / "config.json").write_text("that of the first")
+    with held(tmp_path):
+        assert main(["train", "--out", str(tmp_path), *SMALL]) == 2
+        assert main(["train", "--no-resume", "--out", str(tmp_path), *SMALL]) == 2
+    error = capsys.readouterr().err
+    assert error.count("infoplane_torch: error: one training at a time") == error.count("\n") == 2
+    assert (tmp_path / "config.json").read_text() == "that of the first"
+
+
+def test_a_damaged_checkpoint_is_named_in_one_line(run, tmp_path, capsys):
+    damaged = shutil.copytree(run, tmp_path / "damaged")
+    whole = (damaged / "last.pt").read_bytes()
+    torch.save({"epoch": 3}, tmp_path / "other.pt")
+    for content in (whole[: len(whole) // 2], whole[:10], b"", (tmp_path / "other.pt").read_bytes()):
+        (damaged / "last.pt").write_bytes(content)
+        for command in (["evaluate", str(damaged)], ["train", "--out", str(damaged), *SMALL]):
+            assert main(command) == 2
+            error = capsys.readouterr().err
+            assert f"{damaged / 'last.pt'} is " in error
+            assert error.count("\n") == 1
+
+
+def test_the_mean_of_a_pixel_vae_is_said_to_be_unknown_in_one_line(tmp_path, capsys):
+    sizes = ["--model.channels", "4", "--model.pixel-channels", "4", "--model.pixel-layers", "1"]
+    arguments = ["train", "--preset", "pixel_vae", "--out", str(tmp_path), *SMALL, *sizes]
+    assert main([*arguments, "--training.epochs", "1", "--training.batch-size", "600"]) == 0
+    capsys.readouterr()
+    assert main(["sample", str(tmp_path), "--mean"]) == 2
+    error = capsys.readouterr().err
+    assert "error: --mean needs a likelihood that knows E[x|z]" in error
+    assert error.count("\n") == 1
+
+
+def test_one_s_own_images_are_found_from_elsewhere_and_after_a_move(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    np.savez("mine.npz", train=images)
+    assert main(["train", "--data", "mine.npz", "--out", "run", *SMALL]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    evaluate = ["evaluate", str(tmp_path / "run"), "--samples", "5"]
+    assert main(evaluate) == 0
+    (tmp_path / "mine.npz").rename("mine.npz")
+    capsys.readouterr()
+    assert main(evaluate) == 2
+    assert f"no such file or folder: {tmp_path / 'mine.npz'}" in capsys.readouterr().err
+    assert main([*evaluate, "--data-dir", "."]) == 0
+    np.savez("mine.npz", train=255 - images)
+    with pytest.warns(InfoplaneWarning, match="the model was trained on other images: mine, SHA-256"):
+        assert main([*evaluate, "--data-dir", "."]) == 0
+
+
+def test_what_the_model_sees_is_said_and_kept(tmp_path, capsys):
+    grey = ["--training.no-binarize", "--training.dequantize", "--model.likelihood", "gaussian"]
+    short = ["--training.warmup-epochs", "4"]
+    with pytest.warns(InfoplaneWarning, match="β ends at 0.5"):
+        assert main(["train", "--out", str(tmp_path), *SMALL, *grey, *short]) == 0
+    assert "digits, dequantised grey levels, 2 epochs" in capsys.readouterr().out
+    assert main(["evaluate", str(tmp_path), "--images", "20", "--samples", "5"]) == 0
+    printed = capsys.readouterr().out
+    record = json.loads((tmp_path / "evaluation.json").read_text())
+    assert (record["data"], record["pixels"]) == ("digits", "dequantised grey levels")
+    assert record["beta"] in (0.25, 0.5)
+    assert f"20 images of test of digits, dequantised grey levels, trained to β = {record['beta']}" in printed
+
+
+def test_a_single_image_has_no_standard_error_and_no_active_units(run, capsys):
+    assert main(["evaluate", str(run), "--images", "1", "--samples", "5"]) == 0
+    assert "– of 3" in capsys.readouterr().out
+
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    record = json.loads((run / "evaluation.json").read_text(), parse_constant=refuse)
+    assert record["nll"]["standard_error"] is None
+    assert record["active_units"] is None
+
+
+def test_a_mutual_auto_encoder_is_loaded_and_evaluated_with_its_network(tmp_path, capsys):
+    assert main(["train", "--preset", "mae", "--model.information", "2", "--out", str(tmp_path), *SMALL]) == 0
+    checkpoint = torch.load(tmp_path / "last.pt", weights_only=True)
+    run = load_run(tmp_path)
+    reverse = run.objective.modules["information"].reverse
+    for name, value in reverse.state_dict().items():
+        assert torch.equal(value, checkpoint["best_penalties"][f"information.reverse.{name}"])
+    assert main(["evaluate", str(tmp_path), "--samples", "5", "--images", "50"]) == 0
+    record = json.loads((tmp_path / "evaluation.json").read_text())
+    bound = variational_information(run.vae, reverse)
+    assert record["information_bound"]["value"] == pytest.approx(float(bound), rel=1e-4)
+    assert record["aggregated_information"]["n"] == 50
+    assert "at most log 50" in capsys.readouterr().out
+
+
+def test_another_configuration_is_told_by_the_options_that_differ(run, capsys):
+    arguments = ["train", "--preset", "fae", "--fisher", "5", "--out", str(run), *SMALL]
+    assert main([*arguments, "--training.learning-rate", "0.1"]) == 2
+    error = capsys.readouterr().err
+    assert "it was; learning_rate=0.001; and is now; learning_rate=0.1;" in error
+    assert "batch_size" not in error
+    assert main([*arguments, "--model.latent-dim", "4"]) == 2
+    error = capsys.readouterr().err
+    assert "Linear(in_features=16, out_features=6, bias=True)" in error
+    assert "Linear(in_features=64, out_features=16, bias=True)" not in error  # the same in both
+
+
+@pytest.mark.parametrize("arguments", [["train", "--training.epochs", "x"], ["train", "--preset", "gan"], []])
 def test_options_that_cannot_be_are_exit_code_2(arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
@@ -146,6 +263,31 @@ def test_a_damaged_configuration_is_a_clear_error(run, tmp_path):
         (tmp_path / "config.json").write_text(content)
         with pytest.raises(ValueError, match=r"config\.json cannot be read"):
             load_run(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "wanted"),
+    [
+        ("training", "epochs", "3", "int"),
+        ("training", "epochs", 3.5, "int"),
+        ("training", "binarize", "no", "bool"),
+        ("training", "learning_rate", None, "float"),
+        ("training", "patience", [5], r"int \| None"),
+        ("training", "schedule", "none", "Literal"),
+        ("model", "hidden", 16, r"tuple\[int, ...\]"),
+        ("model", "hidden", [16, "16"], r"tuple\[int, ...\]"),
+        ("model", "latent_dim", True, "int"),
+        ("model", "information", "x", r"float \| None"),
+        ("model", "penalties", [3], "tuple"),
+        (None, "data", 5, "str"),
+    ],
+)
+def test_wrong_types_in_a_configuration_are_named(part, name, value, wanted):
+    fields = RunConfig("digits", None, presets.fae(20, 1.0), TrainingConfig(patience=None)).to_dict()
+    assert RunConfig.from_dict(fields).training.patience is None
+    (fields if part is None else fields[part])[name] = value
+    with pytest.raises(ValueError, match=rf"those that `to_dict` wrote: `{name}` must be {wanted}.*, got "):
+        RunConfig.from_dict(fields)
 
 
 def test_the_module_runs_as_a_program(tmp_path):

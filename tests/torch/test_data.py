@@ -293,6 +293,33 @@ def test_grey_levels_can_be_kept_for_continuous_likelihoods():
     assert torch.equal(digits.evaluation_images("valid", binarize=False), digits.valid / 255)
 
 
+def test_dequantised_levels_are_uniform_within_their_level():
+    images = torch.arange(256, dtype=torch.uint8).repeat(200)[:, None, None, None]
+    epochs = [
+        torch.cat([*batches(images, 999, seed=0, epoch=i, binary=False, binarize=False, dequantize=True)])
+        for i in (1, 2)
+    ]
+    assert not torch.equal(*epochs)
+    levels = (256 * epochs[0]).floor()
+    assert torch.bincount(levels.flatten().int()).tolist() == [200] * 256
+    noise = 256 * epochs[0].flatten() - levels.flatten()
+    # sd/sqrt(n) of uniform noise is 1/sqrt(12 n) = 0.0013 for n = 51,200; fourths are equal within 4.5 sd.
+    assert abs(float(noise.mean()) - 0.5) < 4.5 * 0.0013
+    fourths = torch.histc(noise, 4, 0, 1) / len(noise)
+    assert (fourths - 0.25).abs().max() < 4.5 * (0.25 * 0.75 / len(noise)) ** 0.5
+
+
+def test_evaluation_images_are_dequantised_once_for_all():
+    digits = load("digits")
+    images = digits.evaluation_images("test", binarize=False, dequantize=True)
+    torch.manual_seed(1)
+    assert torch.equal(images, digits.evaluation_images("test", binarize=False, dequantize=True))
+    assert torch.equal((256 * images).floor(), digits.test.float())
+    assert digits.pixels(binarize=False, dequantize=True) == "dequantised grey levels"
+    with pytest.raises(ValueError, match="`dequantize` must have grey levels, got `binarize` = True"):
+        digits.evaluation_images("test", dequantize=True)
+
+
 def test_evaluation_images_are_binary_and_the_same_each_time():
     digits = load("digits")
     images = digits.evaluation_images("test")

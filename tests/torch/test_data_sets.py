@@ -214,6 +214,9 @@ def test_labels_that_do_not_fit_are_a_clear_error():
     images = np.zeros((20, 5, 5), np.uint8)
     with pytest.raises(ValueError, match=r"`train_labels` must have shape \(20,\), one .*, got \(19,\)"):
         from_arrays(images, images, images, train_labels=np.zeros(19, int))
+    for labels in (["cat"] * 20, np.full(20, 0.5)):
+        with pytest.raises(ValueError, match="`train_labels` must be integers, got an array of"):
+            from_arrays(images, train_labels=labels)
 
 
 def write_images(folder, count, *, mode="L", size=(6, 4)):
@@ -248,6 +251,53 @@ def test_a_folder_of_grey_and_colour_is_colour(tmp_path):
     assert from_folder(tmp_path).shape == (3, 4, 6)
 
 
+def test_a_class_has_the_same_number_in_each_split(tmp_path):
+    for split, classes in (("train", "abc"), ("valid", "ac"), ("test", "bc")):
+        for name in classes:
+            write_images(tmp_path / split / name, 2)
+    made = from_folder(tmp_path)
+    assert made.train_labels.tolist() == [0, 0, 1, 1, 2, 2]
+    assert made.valid_labels.tolist() == [0, 0, 2, 2]
+    assert made.test_labels.tolist() == [1, 1, 2, 2]
+    write_images(tmp_path / "test" / "d", 1)
+    with pytest.raises(
+        ValueError, match=r"test must have classes of `train`, \['a', 'b', 'c'\], got \['d'\]"
+    ):
+        from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_is_drawn_in_the_alpha_channel_is_seen_on_white(tmp_path, mode):
+    for i in range(10):
+        alpha = Image.fromarray(np.diag(np.full(5, 255 - i)).astype(np.uint8))
+        image = Image.new(mode, (5, 5), 0)
+        image.putalpha(alpha)
+        image.save(tmp_path / f"{i}.png")
+    made = from_folder(tmp_path)
+    assert made.shape == ((3 if mode == "RGBA" else 1), 5, 5)
+    images = torch.cat([made.train, made.valid, made.test])
+    assert sorted(images[:, 0, 0, 0].tolist()) == list(range(10))
+    assert (images[:, 0, 0, 1] == 255).all()
+    image = Image.new(mode, (5, 5), "white")
+    image.putalpha(alpha)
+    image.save(tmp_path / "white.png")
+    with pytest.raises(ValueError, match=r"white\.png is white on transparent"):
+        from_folder(tmp_path)
+
+
+def test_grey_palettes_are_grey_and_hidden_files_no_images(tmp_path):
+    levels = RNG.integers(0, 256, (12, 4, 6), np.uint8)
+    for i, image in enumerate(levels):
+        Image.fromarray(image).convert("P").save(tmp_path / f"{i:02}.png")
+    (tmp_path / "._00.png").write_bytes(b"macOS")
+    (tmp_path / ".thumbnails").mkdir()
+    (tmp_path / ".thumbnails" / "00.png").write_bytes(b"small")
+    made = from_folder(tmp_path)
+    images = torch.cat([made.train, made.valid, made.test])[:, 0]
+    assert made.shape == (1, 4, 6)
+    assert sorted(images.flatten(1).tolist()) == sorted(levels.reshape(12, -1).tolist())
+
+
 def test_folders_that_cannot_be_read_are_clear_errors(tmp_path):
     with pytest.raises(FileNotFoundError, match="no images"):
         from_folder(tmp_path)
@@ -278,6 +328,27 @@ def test_a_torch_dataset_is_read_once_into_bytes():
     assert (len(bare.train), len(bare.valid), len(bare.test), bare.train_labels) == (11, 3, 1, None)
 
 
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        ({"image": torch.rand(4, 4)}, "must be images, or tuples that begin with an image .* got a dict"),
+        ((torch.rand(4, 4), "cat"), "must have an integer as class beside their image, got a str, 'cat'"),
+        ((torch.rand(4, 4), torch.eye(3)[1]), r"got a Tensor of shape \(3,\)"),
+        ((torch.rand(4, 4), 0.5), "got a float, 0.5"),
+    ],
+)
+def test_items_of_a_dataset_that_are_no_images_and_classes_are_clear_errors(item, message):
+    class Items(Dataset):
+        def __len__(self):
+            return 20
+
+        def __getitem__(self, i):
+            return item
+
+    with pytest.raises(ValueError, match=message):
+        from_dataset(Items())
+
+
 def test_an_archive_of_arrays_is_loaded_by_its_path(tmp_path):
     images = RNG.integers(0, 256, (20, 8, 8), np.uint8)
     np.savez(tmp_path / "mine.npz", train=images, test=images[:5], train_labels=np.arange(20))
@@ -286,3 +357,44 @@ def test_an_archive_of_arrays_is_loaded_by_its_path(tmp_path):
     np.savez(tmp_path / "other.npz", x=images)
     with pytest.raises(ValueError, match=r"must hold an array `train`, got \['x'\]"):
         load(str(tmp_path / "other.npz"))
+    np.savez(tmp_path / "more.npz", train=images, y=images)
+    with pytest.raises(ValueError, match=r"must hold no arrays but train, .* got \['y'\] too"):
+        load(str(tmp_path / "more.npz"))
+    np.savez(tmp_path / "names.npz", train=images, train_labels=["cat"] * 20)
+    with pytest.raises(ValueError, match=r"names\.npz: `train_labels` must be integers"):
+        load(str(tmp_path / "names.npz"))
+
+
+def test_files_that_are_no_archives_of_numbers_are_clear_errors(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez(path, train=np.zeros((20, 8, 8)))
+    whole = path.read_bytes()
+    np.savez(path, train=np.array([{}], object))
+    objects = path.read_bytes()
+    for content, message in (
+        (b"junk", "not an .npz"),
+        (whole[:-9], "not an .npz"),
+        (objects, "Python objects"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=message) as raised:
+            load(str(path))
+        assert "allow_pickle" not in str(raised.value)
+
+
+def test_images_that_were_moved_are_found_by_the_folder_that_holds_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_images(tmp_path / "new" / "cats", 12)
+    np.savez(tmp_path / "new" / "mine.npz", train=np.zeros((12, 5, 5), np.uint8))
+    for root in ("new", "new/cats"):
+        for name in ("old/cats", "/old/cats"):
+            assert load(name, root).shape == (1, 4, 6)
+            assert data.own_source(name, root) == tmp_path / "new" / "cats"
+    for root in ("new", "new/mine.npz"):
+        assert load("old/mine.npz", root).shape == (1, 5, 5)
+    for name, root in (("old/cats", None), ("mine.npz", None), ("mine.npz", "new/cats"), ("cats", "old")):
+        with pytest.raises(FileNotFoundError, match="no such file or folder"):
+            load(name, root)
+    (tmp_path / "mine.zip").touch()
+    with pytest.raises(ValueError, match="must be a folder of images"):
+        load("mine.zip")

@@ -384,5 +384,17 @@ def test_impossible_configurations_are_refused():
     for name in ("activation", "likelihood", "variance", "posterior", "prior", "network", "pixels"):
         with pytest.raises(ValueError, match=f"`{name}` must be one of"):
             presets.vae(**{name: "none of them"})
+    for options in ({"posterior": "full"}, {"posterior": "iaf"}, {"prior": "vamp"}):
+        with pytest.raises(ValueError, match="`free_bits` must be 0 but for"):
+            presets.vae(free_bits=0.1, **options)
     with pytest.raises(TypeError, match="depth"):
         presets.ModelConfig.from_dict({"depth": 5})
+
+
+def test_images_in_another_precision_than_the_weights_are_a_clear_error():
+    model, _ = presets.build(presets.vae(**SMALL))
+    x = images(config=presets.vae(**SMALL))
+    with pytest.raises(TypeError, match=r"`x` must be torch.float32 like the weights .* got torch.float64"):
+        model(x.double())
+    with pytest.raises(TypeError, match=r"`x` must be torch.float64 like the weights .* got torch.float32"):
+        model.double()(x)

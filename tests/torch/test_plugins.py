@@ -6,7 +6,9 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,7 +23,11 @@ from infoplane_torch import (
     fisher_trace,
     gaussian_posterior,
     kde_fisher_information,
+    presets,
 )
+from infoplane_torch.commands import controlled
+from infoplane_torch.image_batches import mean_over_images
+from infoplane_torch.networks import in_float64
 from infoplane_torch.penalties import FisherInformation
 from infoplane_torch.plugins import as_posterior
 
@@ -322,3 +328,72 @@ def test_the_examples_run_in_other_people_s_frameworks(example, needs, tmp_path)
         assert (tmp_path / "runs" / "lightning" / "plane.png").exists()
     else:
         assert run.stdout.count("N·J = ") == 3
+
+
+def flow_posterior(images=5):
+    torch.manual_seed(0)
+    sizes = {"event_shape": (1, 4, 4), "hidden": (8,), "latent_dim": 3, "flow_hidden": (8,)}
+    model, _ = presets.build(presets.iaf_vae(**sizes))
+    return model.encode(torch.rand(images, 1, 4, 4))
+
+
+def test_the_draws_of_a_flow_can_be_few():
+    posterior = flow_posterior()
+    for num_samples in (2, 8):
+        torch.manual_seed(1)
+        penalty = fisher_penalty(posterior, target=0, weight=1, num_samples=num_samples)
+        torch.manual_seed(1)
+        exact = fisher_trace(posterior, reduction="mean", num_samples=num_samples).mean()
+        assert torch.equal(penalty, exact)
+    assert presets.fae(20, 1.0, posterior="iaf").penalties[0].num_samples == 8
+    assert presets.fae(20, 1.0, posterior="iaf", num_samples=99).penalties[0].num_samples == 99
+    assert presets.fae(20, 1.0).penalties[0].num_samples == 256
+    assert controlled(presets.iaf_vae(), 20.0, None).penalties[0].num_samples == 8
+
+
+@needs_torchmetrics
+def test_the_metric_takes_few_draws_and_says_what_inference_mode_forbids():
+    metric, posterior = plane_metric(), flow_posterior()
+    torch.manual_seed(1)
+    metric.update(posterior, num_samples=4)
+    torch.manual_seed(1)
+    same = fisher_shannon(posterior, num_samples=4)
+    assert float(metric.point().fisher_trace) == float(same.fisher_trace)
+    with (
+        torch.inference_mode(),
+        pytest.raises(RuntimeError, match=r"has no closed form .* Trainer\(inference_mode=False\)"),
+    ):
+        metric.update(posterior)
+
+
+@pytest.mark.parametrize("function", [fisher_shannon, partial(fisher_penalty, target=1, weight=1)])
+def test_a_batch_of_no_images_is_a_clear_error(function):
+    with pytest.raises(ValueError, match=r"must hold at least one image, got batch shape \(0,\)"):
+        function(torch.zeros(0, 3), torch.zeros(0, 3))
+
+
+def test_posteriors_that_are_not_finite_are_a_clear_error():
+    with pytest.raises(ValueError, match="must have finite H and tr J, got nan and nan in the mean"):
+        fisher_shannon(torch.zeros(5, 3), torch.full((5, 3), math.nan))
+
+
+class OnMps:
+    """A tensor of a device without float64."""
+
+    device = SimpleNamespace(type="mps")
+
+    def cpu(self):
+        return torch.ones(2)
+
+    def double(self):
+        raise TypeError("Cannot convert a MPS Tensor to float64")
+
+
+def test_float64_is_taken_on_the_processor_where_the_device_has_none():
+    assert torch.equal(in_float64(OnMps()), torch.ones(2, dtype=torch.float64))
+    assert float(mean_over_images(SizedOnMps(), method="any", d=1)) == 1
+
+
+class SizedOnMps(OnMps):
+    def __len__(self):
+        return 2

@@ -37,7 +37,10 @@ CURVE = [
     for fisher, weight, beta in ((0, 1, 1), (5, 0.1, 2), (20, 10, 0.5))
 ]
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:the warm-up of"),  # few epochs are enough to stop and go on
+]
 
 
 def build(model: presets.ModelConfig, seed: int):

@@ -15,6 +15,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from infoplane.errors import InfoplaneWarning
 from infoplane_torch import presets, training
 from infoplane_torch.discrepancy import MMD
 from infoplane_torch.history import History, TrajectoryPoint
@@ -23,7 +24,7 @@ from infoplane_torch.networks import MLP
 from infoplane_torch.objective import Objective
 from infoplane_torch.penalties import FisherInformation
 from infoplane_torch.posteriors import DiagonalGaussian
-from infoplane_torch.training import DivergenceError, TrainingConfig, is_finished, train
+from infoplane_torch.training import DivergenceError, TrainingConfig, is_finished, train, train_together
 from infoplane_torch.training_run import TrainingRun
 
 CONFIG = TrainingConfig(
@@ -35,7 +36,10 @@ class Killed(BaseException):
     """Stands for a SIGKILL inside of one process: nothing catches it."""
 
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:the warm-up of"),  # few epochs are enough to stop and go on
+]
 
 
 def build(fisher: float = 20.0):
@@ -404,6 +408,7 @@ def test_progress_can_be_silenced(digits, tmp_path, capfd):
         ({"clip_norm": math.nan}, "`clip_norm` must be positive, got nan"),
         ({"precision": "16"}, "`precision` must be one of"),
         ({"accelerator": "gpu0"}, "`accelerator` must be one of"),
+        ({"dequantize": True}, "`dequantize` must have grey levels, got `binarize` = True"),
     ],
 )
 def test_a_bad_configuration_is_a_clear_error(options, message):
@@ -478,3 +483,51 @@ def test_a_checkpoint_from_before_penalties_had_a_state_is_resumed(digits, tmp_p
     torch.save(checkpoint, tmp_path / "last.pt")
     vae, history = run(digits, tmp_path)
     assert_same_run(tmp_path, vae, history, uninterrupted)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"hidden": (16,)},
+        {"likelihood": "pixel_cnn", "pixel_channels": 4, "pixel_layers": 1, "hidden": (16,)},
+        {"likelihood": "logistic_mixture", "levels": 16, "hidden": (16,)},
+    ],
+)
+def test_images_outside_of_the_support_of_the_likelihood_are_an_error_before_the_first_step(
+    options, digits, tmp_path
+):
+    grey = dataclasses.replace(CONFIG, binarize=False)
+    model = presets.build(presets.vae(event_shape=digits.shape, latent_dim=2, **options))
+    with pytest.raises(ValueError, match=r"`data.train` must lie in the support of the likelihood"):
+        train(*model, digits, grey, tmp_path / "one", progress=False)
+    with pytest.raises(ValueError, match=r"`data.train` must lie in the support of the likelihood"):
+        train_together([model], digits, [grey], [tmp_path / "two"], progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_density_of_binary_pixels_is_warned_of_and_one_of_dequantised_levels_is_not(digits, tmp_path):
+    sizes = {"event_shape": digits.shape, "hidden": (16,), "latent_dim": 2, "likelihood": "gaussian"}
+    model = presets.build(presets.vae(**sizes))
+    config = dataclasses.replace(CONFIG, epochs=3)
+    with pytest.warns(InfoplaneWarning, match="the likelihood is a density, and the pixels are only 0 and 1"):
+        train(*model, digits, config, tmp_path / "binary", progress=False)
+    config = dataclasses.replace(config, binarize=False, dequantize=True)
+    history = train(*presets.build(presets.vae(**sizes)), digits, config, tmp_path / "grey", progress=False)
+    again = presets.build(presets.vae(**sizes))
+    assert train(*again, digits, config, tmp_path / "grey", progress=False) == history  # it can be resumed
+
+
+def test_a_warm_up_that_does_not_end_is_warned_of(digits, tmp_path):
+    vae, objective = build()
+    config = dataclasses.replace(CONFIG, epochs=2, warmup_epochs=8)
+    with pytest.warns(InfoplaneWarning, match=r"takes 8 epochs, and there are 2: β ends at 0\.25"):
+        train(vae, objective, digits, config, tmp_path, progress=False)
+
+
+def test_options_that_came_later_do_not_make_older_runs_others(digits, tmp_path):
+    vae, objective = build()
+    config = dataclasses.replace(CONFIG, epochs=3)
+    train(vae, objective, digits, config, tmp_path, progress=False)
+    identity = torch.load(tmp_path / "last.pt", weights_only=True)["identity"]
+    assert "dequantize" not in identity["configuration"]
+    assert "dequantize" in dataclasses.replace(config, binarize=False, dequantize=True).to_dict()
