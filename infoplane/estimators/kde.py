@@ -92,9 +92,7 @@ class KDE:
     entropy above d ≈ 4 or for Fisher information above d ≈ 10: the smoothing bias takes over. J is biased
     low where the density has kinks or edges (Laplace −13 %, gamma(3) −20 % at n = 10⁴) or tails as heavy as
     Cauchy's (−20 % at n = 10⁵), and on densities with J = ∞ (uniform, exponential) it returns a finite number
-    that grows with n, without a warning. J of one variable with `counts` on a fine lattice may be far too
-    high (+60 % at 10⁶ normal rows rounded to σ/16): there, and for heavy tails, use `LogSpline`, which also
-    warns where J is infinite.
+    that grows with n, without a warning. For those use `LogSpline`, which also warns where J is infinite.
 
     References
     ----------

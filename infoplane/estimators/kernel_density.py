@@ -305,6 +305,7 @@ class LineKernels:
         self.center = float(quartiles[1])
         self.scale = min(1.0, float(quartiles[2] - quartiles[0]) / 1.349)
         self._t = (z - self.center) / self.scale
+        self._step = rounding / self.scale
         if bandwidth is not None:
             self.bandwidth = bandwidth
             self._binned = self._bin(bandwidth, bandwidth)
@@ -313,7 +314,7 @@ class LineKernels:
         # In a small sample a few close points can draw the likelihood to a bandwidth of their distance.
         low = 0.25 if n >= 500 else 0.5
         # Below the step of rounded data the likelihood grows without bound.
-        least = _STEPS * rounding / self.scale
+        least = _STEPS * self._step
         start = max(start, least / low)
         self._binned, best, likelihood = self._search(start, low)
         # At the floor the data may be finer than their overall scale tells, as in distant narrow clusters:
@@ -339,6 +340,10 @@ class LineKernels:
     def _bin(self, narrowest: float, widest: float) -> BinnedSample:
         # Beyond 16 h a kernel is below exp(-128), less than the background at any distance of interest.
         spacing = min(0.005, narrowest / 8)
+        if self._step > 0:
+            # A whole number of bins a step of rounded data: else some steps are a bin longer than others, and
+            # kernels not much wider than a step take that for waves of the density.
+            spacing = self._step / math.ceil(self._step / spacing)
         return BinnedSample(self._t, spacing, reach=16 * widest, weights=self._mass.share)
 
     def _observed(self, binned: BinnedSample) -> tuple[Array, Array, slice | Rows]:
