@@ -142,6 +142,7 @@ def whole_run(images: Tensor, options: Options, *, models: int) -> dict[str, flo
             batch_size=options.batch_size,
             accelerator=options.device,
             compile=options.device == "cuda" and models == 1,
+            warmup_epochs=0,
             patience=None,
         )
         family = [presets.fae(float(fisher), 1.0) for fisher in range(models)]
