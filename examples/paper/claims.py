@@ -10,7 +10,6 @@ import numpy as np
 
 from examples.paper.study import OutOfTimeError, Study, System, unfinished
 from infoplane_torch import evaluation
-from infoplane_torch.checkpoints import write_atomically
 from infoplane_torch.history import History
 from infoplane_torch.penalties import FisherInformation
 from infoplane_torch.presets import fae, pixel_vae
@@ -24,7 +23,7 @@ def claims(study: Study) -> str:
     series = [row for fisher in _FISHER if (row := _of_series(study, fisher, missing))]
     pixels = (("PixelVAE", ()), ("PixelVAE + FAE(F=20)", fae(20.0, 10.0).penalties))
     collapse = [text for name, each in pixels if (text := _of_pixels(study, name, each, missing))]
-    write_atomically(study.folder / "claims.json", json.dumps(series, indent=2).encode() + b"\n")
+    study.write("claims.json", json.dumps(series, indent=2) + "\n")
     head = ["| F | mean J | N | E log p(x\\|z) | KL | I | test NLL |", "|---|---|---|---|---|---|---|"]
     head += [
         f"| {row['F']:g} | {row['fisher_mean']:.2f} | {row['entropy_power']:.3f} "
@@ -39,7 +38,7 @@ def claims(study: Study) -> str:
         )
     body = ["", "| claim | what was found |", "|---|---|", *(f"| {claim} | {what} |" for claim, what in rows)]
     text = unfinished(missing) + "\n".join((*head, *body)) + "\n"
-    write_atomically(study.folder / "claims.md", text.encode())
+    study.write("claims.md", text)
     return text
 
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from examples.paper.study import Study, System
-from infoplane_torch.checkpoints import write_atomically
 from infoplane_torch.penalties import Form
 from infoplane_torch.presets import ModelConfig, fae
 
@@ -42,5 +41,5 @@ def constraint(study: Study) -> str:
         "|---|---|---|---|---|---|---|---|",
     )
     text = "\n".join((*head, *rows)) + "\n"
-    write_atomically(study.folder / "constraint.md", text.encode())
+    study.write("constraint.md", text)
     return text

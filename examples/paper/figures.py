@@ -18,7 +18,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from examples.paper.study import TABLE, Study, System
 from infoplane.plot import COLORS
 from infoplane_torch import evaluation, figures
-from infoplane_torch.checkpoints import write_atomically
 from infoplane_torch.data import load
 from infoplane_torch.presets import fae
 from infoplane_torch.runs import Run
@@ -79,7 +78,7 @@ def figure2(study: Study) -> str:
         *axes[0, 0].get_legend_handles_labels(), loc="outside right center", markerscale=4, frameon=False
     )
     _save(study, figure, "figure2")
-    write_atomically(study.folder / "figure2.json", json.dumps(rows, indent=2).encode() + b"\n")
+    study.write("figure2.json", json.dumps(rows, indent=2) + "\n")
     names = list(rows[0])
     lines = ["| " + " | ".join(f"{row[name]:.3g}" for name in names) + " |" for row in rows]
     return "\n".join(("| " + " | ".join(names) + " |", "|---" * len(names) + "|", *lines)) + "\n"

@@ -329,6 +329,19 @@ class Study:
         write_atomically(file, json.dumps(found, indent=2).encode() + b"\n")
         return found
 
+    def write(self, name: str, text: str) -> None:
+        """Write a table, or the numbers of one, into the folder.
+
+        Parameters
+        ----------
+        name : str
+            Of the file.
+        text : str
+            Its content.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / name, text.encode())
+
     def _source(self) -> tuple[str, Path | None]:
         """The data set by name, or a file with the first images of it."""
         limits = self.protocol.images

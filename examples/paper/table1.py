@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from examples.paper.study import BEST, TABLE, OutOfTimeError, Study, System, unfinished
-from infoplane_torch.checkpoints import write_atomically
 
 _HEADER = (
     "| model | λ | seeds | epochs | S | test NLL | sd of seeds | gain, paired | −ELBO | KL | I | N | J/d "
@@ -45,10 +44,10 @@ def table1(study: Study, *, best: bool = False, only: Collection[str] = ()) -> s
                 missing.append(f"{system.name}, seed {seed}: {error}")
     name = "best" if best else "table1"
     content = {"protocol": repr(study.protocol), "complete": not missing, "runs": found}
-    write_atomically(study.folder / f"{name}.json", json.dumps(content, indent=2).encode() + b"\n")
+    study.write(f"{name}.json", json.dumps(content, indent=2) + "\n")
     rows = [_row(system, found[system.name], likelihoods) for system in systems]
     text = unfinished(missing) + "\n".join((*_HEADER, *rows)) + "\n"
-    write_atomically(study.folder / f"{name}.md", text.encode())
+    study.write(f"{name}.md", text)
     return text
 
 

@@ -30,7 +30,7 @@ TINY = paper.Protocol(
 
 
 def study_in(folder):
-    return Study(TINY, folder, folder / "runs", None, np.inf, "cpu")
+    return Study(TINY, folder / "not made yet", folder / "runs", None, np.inf, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_a_spent_budget_leaves_a_partial_table_that_says_so(tmp_path):
     text = table1(stopped)
     assert text.startswith("Not finished, and the same command goes on:")
     assert "- IAF, seed 1: the start of " in text
-    assert not json.loads((tmp_path / "table1.json").read_text())["complete"]
+    assert not json.loads((tmp_path / "not made yet" / "table1.json").read_text())["complete"]
 
 
 def test_chosen_rows_are_gone_on_with_and_the_others_shown_as_far_as_they_are(tmp_path):
