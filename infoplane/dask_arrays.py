@@ -20,14 +20,12 @@ from infoplane.estimate import Estimate, FisherShannonPoint, power_of_entropy
 from infoplane.estimators import KDE, Estimator, Gaussian, LogSpline
 from infoplane.estimators.base import EntropyFit, FisherFit, covariance
 from infoplane.histogram import Histogram
-from infoplane.methods import extrapolated_bias, unit_of
+from infoplane.methods import estimator_of, extrapolated_bias, unit_of
 
 Array = NDArray[np.float64]
 # What measures one block, by a method, under a name.
 Measure = Callable[[Array, str | Estimator, str], EntropyFit | FisherFit]
 
-# Methods that take a histogram.
-_COUNTED = ("auto", "kde", "logspline", "gaussian")
 # Chunks that tell the width of cells, the first, the last and some between, and how many rows of each; no
 # fewer do in all.
 _TELLING_CHUNKS, _TELLING_ROWS = 4, 1000
@@ -118,8 +116,9 @@ class DaskSample:
 
     @property
     def _by_histogram(self) -> bool:
-        known = isinstance(self._method, KDE | Gaussian | LogSpline) or self._method in _COUNTED
-        return self.d <= 2 and known
+        if self.d > 2:
+            return False
+        return self._method == "auto" or isinstance(estimator_of(self._method), KDE | Gaussian | LogSpline)
 
     def _histogram(self) -> Histogram:
         """Count chunks where they are, and merge the counts in a tree."""
