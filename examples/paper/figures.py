@@ -18,7 +18,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from examples.paper.study import TABLE, Study, System
 from infoplane.plot import COLORS
 from infoplane_torch import evaluation, figures
-from infoplane_torch.data import load
 from infoplane_torch.presets import fae
 from infoplane_torch.runs import Run
 from infoplane_torch.vae import code_center, evaluating
@@ -121,9 +120,9 @@ def _labelled(study: Study) -> Study:
 
 def _codes(study: Study, run: Run) -> tuple[dict[str, np.ndarray], np.ndarray, dict[str, float]]:
     """Centers of the test images' codes: embedding, distances from their mean, labels, and figures."""
-    data = load(run.config.data, study.data_dir if run.config.data_dir else None)
+    data = study.data(run)
     assert data.test_labels is not None
-    images = data.evaluation_images("test", binarize=run.config.training.binarize)
+    images = run.seen(data, "test")
     chosen = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:_EMBEDDED]
     labels = data.test_labels[chosen].numpy()
     with evaluating(run.vae, seed=0):

@@ -272,9 +272,13 @@ class Study:
         }
         return max(elbo, key=lambda weight: elbo[weight])
 
+    def data(self, run: Run) -> ImageData:
+        """The data of a run; `data_dir` is for named data sets, not for files that were made from them."""
+        return run.data(data_dir=self.data_dir if run.config.data_dir else None)
+
     def test_images(self, run: Run) -> torch.Tensor:
         """The test images of the protocol: all, or as many drawn once for all models."""
-        images = run.images("test", data_dir=self.data_dir)
+        images = run.seen(self.data(run), "test")
         count = self.protocol.images[2]
         if count is None or count >= len(images):
             return images

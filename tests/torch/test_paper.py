@@ -50,6 +50,12 @@ def test_the_table_has_every_row_and_every_seed(study):
     assert {run["weight"] for run in kept["runs"]["FAE(F=20)"]} <= set(TINY.weights)
 
 
+def test_the_folder_of_named_data_is_not_that_of_the_files_made_from_them(tmp_path):
+    study = dataclasses.replace(study_in(tmp_path), data_dir=tmp_path / "elsewhere")
+    config = study.config(paper.TABLE[0], 0.0, 0)
+    assert len(study.test_images(study.trained(config))) == TINY.images[2]
+
+
 def test_nothing_is_done_twice(study):
     first = table1(study)
     assert table1(dataclasses.replace(study, deadline=0.0)) == first
