@@ -24,6 +24,7 @@ from infoplane_torch.training_config import TrainingConfig
 from infoplane_torch.training_loss import Loss
 from infoplane_torch.training_run import DivergenceError, TrainingRun, held
 from infoplane_torch.training_step import Means, TrainingStep, WeightAverage
+from infoplane_torch.vae import kept_random_state
 
 _NOISE, _VALIDATION, _STREAMS = 1, 2, 3  # streams of `epoch_seed`; 0 is that of the batches
 _LOOK_EVERY = 50  # steps between looks at whether all was finite, each of which waits for the device
@@ -120,7 +121,7 @@ def _train_all(runs: Sequence[TrainingRun], data: ImageData, clock: _Clock, *, p
     valid = valid.tensor_split(fabric.world_size)[fabric.global_rank].to(fabric.device)
     images = _Images(data.train.to(fabric.device), valid, data.binary)
     with (
-        torch.random.fork_rng([fabric.device] if fabric.device.type == "cuda" else []),
+        kept_random_state(fabric.device),
         ExitStack() as boards,
         tqdm(
             desc=runs[0].folder.name if len(runs) == 1 else f"{len(runs)} models",

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from infoplane_torch.information import power_from_entropy
+from infoplane_torch.vae import kept_random_state
 
 _WARMUP_STEPS = 3  # before a graph is recorded: libraries allocate and choose their kernels
 
@@ -285,7 +286,7 @@ class TrainingStep:
         images = x.clone()
         before = [value.clone() for value in self._state()]
         drawn = [generator.get_state() for generator in self._generators]
-        with torch.random.fork_rng([self._fabric.device] if self._fabric.device.type == "cuda" else []):
+        with kept_random_state(self._fabric.device):
             try:
                 self._warm_up(images)
             except RuntimeError as error:

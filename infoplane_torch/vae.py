@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple, cast
 
 import torch
@@ -301,15 +301,34 @@ def evaluating(model: nn.Module, *, seed: int) -> Iterator[None]:
     """
     modes = {module: module.training for module in model.modules()}
     device = next(model.parameters()).device
-    gpus = [device] if device.type == "cuda" else []
     model.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=gpus):
+        with torch.no_grad(), kept_random_state(device):
             reseed(seed, device)
             yield
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def kept_random_state(device: torch.device) -> AbstractContextManager[None]:
+    """Leave the random states of the CPU and of one device as they are after a block, and no others.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where a model is.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from infoplane_torch.vae import kept_random_state
+    >>> with kept_random_state(torch.device("cpu")):
+    ...     first = torch.rand(1)
+    >>> torch.equal(first, torch.rand(1))
+    True
+    """
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 def reseed(seed: int, device: torch.device) -> None:
